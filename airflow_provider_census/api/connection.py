@@ -1,0 +1,190 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""The fields of an Airflow connection, taken to what a transport needs."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from airflow_provider_census.api.versions import DEFAULT_VERSION, ROOTS
+from airflow_provider_census.exceptions import CensusConfigError
+
+DEFAULT_HOST = "app.getcensus.com"
+DEFAULT_TIMEOUT = 60.0
+DEFAULT_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    Where Census is and how to talk to it.
+
+    :ivar base_url: scheme, host and port, such as ``https://app.getcensus.com``.
+    :ivar token: the API token.
+    :ivar timeout: seconds for one request.
+    :ivar attempts: how often a request is sent at most.
+    :ivar api_version: a key of :data:`~airflow_provider_census.api.versions.ROOTS`.
+    """
+
+    base_url: str
+    token: str = field(repr=False)
+    timeout: float = DEFAULT_TIMEOUT
+    attempts: int = DEFAULT_ATTEMPTS
+    api_version: str = DEFAULT_VERSION
+
+    @property
+    def api_url(self) -> str:
+        """The address that the paths of requests are appended to."""
+        return self.base_url + ROOTS[self.api_version]
+
+
+def settings(
+    *,
+    host: str | None,
+    port: int | None,
+    schema: str | None,
+    password: str | None,
+    extra: str | None,
+) -> Settings:
+    """
+    Read the fields of a connection, by Airflow's names for them.
+
+    :raises CensusConfigError: if a field is missing or cannot be used, naming the field and the host.
+    """
+    try:
+        fields = _fields(extra)
+        return Settings(
+            _base_url(host, port, schema, allow_http=_flag(fields, "allow_http")),
+            _token(password),
+            _seconds(fields, "timeout"),
+            _attempts(fields, "attempts"),
+            _version(fields, "api_version"),
+        )
+    except CensusConfigError as error:
+        shown = _shown((host or "").strip() or DEFAULT_HOST)
+        raise CensusConfigError(
+            f"The Census connection with the host {shown} cannot be used: {error}"
+        ) from None
+
+
+def _fields(extra: str | None) -> Mapping[str, Any]:
+    if not extra:
+        return {}
+    try:
+        fields = json.loads(extra)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise CensusConfigError("field 'extra' must be a JSON object, such as {\"timeout\": 30}")
+    return fields
+
+
+def _base_url(host: str | None, port: int | None, schema: str | None, *, allow_http: bool) -> str:
+    text = (host or "").strip().rstrip("/") or DEFAULT_HOST
+    url = _split(text)
+    scheme = (schema or "").strip().lower().removesuffix("://")
+    if scheme not in {"", "http", "https"}:
+        raise CensusConfigError(f"field 'schema' must be http, https or empty, not {schema!r}")
+    if url.scheme and scheme and url.scheme != scheme:
+        raise CensusConfigError(f"field 'schema' is {scheme!r}, but field 'host' begins with {url.scheme}://")
+    if url.port and port and url.port != port:
+        raise CensusConfigError(f"field 'port' is {port}, but field 'host' says {url.port}")
+    scheme = url.scheme or scheme or "https"
+    if scheme == "http" and not allow_http and not _is_loopback(url.hostname or ""):
+        raise CensusConfigError(
+            "field 'host' with plain http would show the API token to the network: "
+            "use https, or set allow_http to true in the connection's extra"
+        )
+    name = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+    number = url.port or port
+    return f"{scheme}://{name}" + (f":{number}" if number else "")
+
+
+def _split(text: str) -> SplitResult:
+    wrong = CensusConfigError(
+        f"field 'host' must be a host such as {DEFAULT_HOST} or app-eu.getcensus.com, "
+        "with https:// and a port if need be, but no path, spaces or user name"
+    )
+    try:
+        url = urlsplit(text if "://" in text else "//" + text)
+        usable = bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        raise wrong from None
+    beyond = url.path or url.query or url.fragment or "@" in url.netloc or url.netloc.endswith(":")
+    if not usable or beyond or url.scheme not in {"", "http", "https"}:
+        raise wrong
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*", url.hostname or ""):
+        raise wrong
+    return url
+
+
+def _shown(host: str) -> str:
+    """Leave out of a message what may be a token that was pasted into the host field."""
+    shown = host.rpartition("@")[2]
+    return "(a token?)" if "secret-token" in shown else shown
+
+
+def _is_loopback(hostname: str) -> bool:
+    try:
+        return ip_address(hostname).is_loopback
+    except ValueError:
+        return hostname == "localhost" or hostname.endswith(".localhost")
+
+
+def _token(password: str | None) -> str:
+    token = (password or "").strip()
+    if not token:
+        raise CensusConfigError("field 'password' is empty: it must hold the Census API token")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise CensusConfigError(
+            "field 'password' must hold the Census API token alone: "
+            "it has white space, control or non-ASCII characters inside"
+        )
+    return token
+
+
+def _seconds(extra: Mapping[str, Any], key: str) -> float:
+    value = _given(extra, key, DEFAULT_TIMEOUT)
+    try:
+        seconds = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise CensusConfigError(f"extra field '{key}' must be a number of seconds above 0, not {value!r}")
+    return seconds
+
+
+def _attempts(extra: Mapping[str, Any], key: str) -> int:
+    value = _given(extra, key, DEFAULT_ATTEMPTS)
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise CensusConfigError(f"extra field '{key}' must be a whole number of at least 1, not {value!r}")
+    return value
+
+
+def _version(extra: Mapping[str, Any], key: str) -> str:
+    value = _given(extra, key, DEFAULT_VERSION)
+    if not isinstance(value, str) or value not in ROOTS:
+        raise CensusConfigError(f"extra field '{key}' must be one of {', '.join(ROOTS)}, not {value!r}")
+    return value
+
+
+def _flag(extra: Mapping[str, Any], key: str) -> bool:
+    word = str(_given(extra, key, False)).strip().lower()
+    if word not in {"true", "false"}:
+        raise CensusConfigError(f"extra field '{key}' must be true or false, not {extra[key]!r}")
+    return word == "true"
+
+
+def _given(extra: Mapping[str, Any], key: str, default: Any) -> Any:
+    """Look a field up; the connection form saves an empty one as an empty string, or null."""
+    value = extra.get(key)
+    return default if value is None or value == "" else value

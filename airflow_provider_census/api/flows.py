@@ -1,0 +1,286 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""
+What takes more than one request, as generators that a transport drives.
+
+A flow yields a :class:`~airflow_provider_census.api.request.Request` and is sent the :class:`Answer` to it, or
+thrown the :class:`~airflow_provider_census.exceptions.CensusError` that came instead; it yields a
+:class:`Pause` and is sent nothing when that time is over; what it returns is the result.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+from airflow_provider_census.api import endpoints, responses, retries, sync_runs
+from airflow_provider_census.api.polling import Polling
+from airflow_provider_census.api.request import Request
+from airflow_provider_census.api.responses import Page
+from airflow_provider_census.exceptions import (
+    CensusApiError,
+    CensusAuthError,
+    CensusConfigError,
+    CensusError,
+    CensusNotFoundError,
+    CensusTimeoutError,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Do nothing for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """
+    What came back.
+
+    :ivar value: what the request declared as its answer.
+    :ivar date: Census' clock when it answered, in seconds since the epoch, where it said so.
+    """
+
+    value: T
+    date: float | None
+
+
+class Log(Protocol):
+    """Where a flow tells what goes on: any logger."""
+
+    def info(self, message: str, /, *values: Any) -> Any:
+        """Tell progress."""
+
+    def warning(self, message: str, /, *values: Any) -> Any:
+        """Tell trouble."""
+
+
+Flow = Generator[Request[Any] | Pause, Any, T]
+
+
+def fetch(request: Request[T], base_url: str) -> Flow[T]:
+    """Send one request; for a paged one follow the pages and join them to one list."""
+    if not request.paged:
+        answer: Answer[T] = yield request
+        return answer.value
+    items: Any = []
+    page_request: Request[Page[Any]] | None = first_page(request)
+    before: Page[Any] | None = None
+    while page_request is not None:
+        page: Page[Any] = (yield page_request).value
+        items += page.items
+        page_request, before = next_page(page_request, page, before, base_url), page
+    result: T = items
+    return result
+
+
+def first_page(request: Request[Any]) -> Request[Page[Any]]:
+    """Ask for the first page of a paged request, as long as pages may be."""
+    params = {"per_page": endpoints.MOST_PER_PAGE, **request.params}
+    return replace(request, params=params, answer=responses.page, paged=False)
+
+
+def next_page(
+    request: Request[Page[Any]], page: Page[Any], before: Page[Any] | None, base_url: str
+) -> Request[Page[Any]] | None:
+    """
+    Tell what to ask for after a page; ``None`` after the last one.
+
+    :param request: what the page is the answer to.
+    :param before: the page before it.
+    :param base_url: the host of the connection; no page is read from another one.
+    :raises CensusApiError: if the pages do not move on, or lead to another host.
+    """
+    number = int(request.params.get("page", 1))
+    if page.number is not None and page.number != number:
+        raise _lost(request, f"asked for page {number}, Census sent page {page.number}")
+    if page.items and before is not None and page.items == before.items:
+        raise _lost(request, "a page repeats the one before it")
+    if page.next_page is not None:
+        if page.next_page <= number:
+            raise _lost(request, f"after page {number} comes page {page.next_page}")
+        return _with(request, page=page.next_page)
+    if page.next_url is not None:
+        target = urlsplit(page.next_url)
+        if target.netloc and target.netloc != urlsplit(base_url).netloc:
+            raise _lost(request, f"the next page is on another host, {target.hostname}")
+        query = dict(parse_qsl(target.query))
+        if not query or query.items() <= {key: str(value) for key, value in request.params.items()}.items():
+            raise _lost(request, "the next page is the same one again")
+        return _with(request, **query)
+    if page.numbered or len(page.items) != int(request.params["per_page"]):
+        return None
+    return _with(request, page=number + 1)
+
+
+def _with(request: Request[Page[Any]], **params: str | int) -> Request[Page[Any]]:
+    return replace(request, params={**request.params, **params})
+
+
+def _lost(request: Request[Any], problem: str) -> CensusApiError:
+    return CensusApiError(
+        f"{request}: the pages of this list do not lead to its end: {problem}",
+        status_code=200,
+        message=problem,
+        method=request.method,
+        path=request.path,
+        unusable=True,
+    )
+
+
+AUTH_PAUSE = 1.0
+"""Seconds after a rejected token before a look that is alone tries it again."""
+
+
+class Watch:
+    """
+    What a wait for a sync run remembers from look to look, and says in the log.
+
+    :param sync_run_id: the run.
+    :param log: where progress and outages are told.
+    :param now: a clock, in seconds.
+    :param endure: go on after errors that would end the wait, as a sensor with ``silent_fail`` does.
+    :ivar run: the run as last seen.
+    """
+
+    AUTH_ERRORS = 3
+    """Looks in a row that the token must be rejected at before the wait ends."""
+
+    FIRST_SILENCE = 30.0
+    LONGEST_SILENCE = 600.0
+    """Seconds between two log lines about the same outage, at first and at most; they double in between."""
+
+    def __init__(
+        self, sync_run_id: int | str, log: Log, now: Callable[[], float], *, endure: bool = False
+    ) -> None:
+        self.request = endpoints.get_sync_run(sync_run_id)
+        self._name = f"Sync run {sync_run_id}"
+        self._log = log
+        self._now = now
+        self._endure = endure
+        self.run: dict[str, Any] | None = None
+        self._progress = ""
+        self._unknown = ""
+        self._auth_errors = 0
+        self._out_since: float | None = None
+        self._silence = self.FIRST_SILENCE
+        self._silent_until = 0.0
+
+    def __str__(self) -> str:
+        return self._name
+
+    def saw(self, run: dict[str, Any]) -> bool:
+        """Take note of the run as it is now; tell whether it has ended."""
+        if self._out_since is not None:
+            self._log.info("Census answers again, after %.0f s.", self._now() - self._out_since)
+        self.run = run
+        self._auth_errors = 0
+        self._out_since = None
+        ended = sync_runs.outcome(run) is not None
+        status = str(run.get("status"))
+        if not ended and status not in sync_runs.RUNNING and status != self._unknown:
+            self._unknown = status
+            self._log.warning(
+                "%s has the status %r, which this release does not know; taken for running.",
+                self._name,
+                status,
+            )
+        progress = sync_runs.progress(run)
+        if progress != self._progress:
+            self._progress = progress
+            self._log.info("%s of sync %s: %s", self._name, run.get("sync_id"), progress)
+        return ended
+
+    def missed(self, error: CensusError) -> None:
+        """
+        Take note of a look that failed; raise the error if it ends the wait.
+
+        An outage does not: the run goes on without us, and the next look may tell its end.
+        """
+        self._auth_errors = self._auth_errors + 1 if isinstance(error, CensusAuthError) else 0
+        final = isinstance(error, (CensusNotFoundError, CensusConfigError))
+        if (final or self._auth_errors >= self.AUTH_ERRORS) and not self._endure:
+            raise error
+        now = self._now()
+        if self._out_since is None:
+            self._out_since, self._silence, self._silent_until = now, self.FIRST_SILENCE, now
+        if now >= self._silent_until:
+            self._log.warning(
+                "Cannot see %s for %.0f s now; still waiting for it. %s",
+                self._name.lower(),
+                now - self._out_since,
+                error,
+            )
+            self._silent_until = now + self._silence
+            self._silence = min(2 * self._silence, self.LONGEST_SILENCE)
+
+
+def look(watch: Watch, *, alone: bool) -> Flow[dict[str, Any] | None]:
+    """
+    Look at a run once.
+
+    :param alone: no later look remembers this one, so a rejected token gets its further chances now.
+    :returns: the finished run; ``None`` if it goes on, or cannot be seen.
+    :raises CensusNotFoundError: if there is no such run.
+    :raises CensusAuthError: if the token is rejected at three looks in a row.
+    """
+    for pause in (AUTH_PAUSE, 2 * AUTH_PAUSE, 0.0):
+        try:
+            run: dict[str, Any] = (yield watch.request).value
+        except CensusError as error:
+            watch.missed(error)
+            if not alone or not isinstance(error, CensusAuthError):
+                return None
+        else:
+            return run if watch.saw(run) else None
+        yield Pause(pause)
+    return None
+
+
+def wait_for_sync_run(
+    watch: Watch,
+    polling: Polling,
+    *,
+    started: float,
+    deadline: float | None,
+    now: Callable[[], float],
+    rng: random.Random,
+) -> Flow[dict[str, Any]]:
+    """
+    Look at a run until it has ended, however it has.
+
+    :param started: when the wait began, in seconds of the clock.
+    :param deadline: when the wait is over, in seconds of the clock; ``None`` for never.
+    :param now: the clock.
+    :returns: the finished run.
+    :raises CensusTimeoutError: if the run goes on at the deadline.
+    :raises CensusNotFoundError: if there is no such run.
+    :raises CensusAuthError: if the token is rejected at three looks in a row.
+    """
+    looks = 0
+    while True:
+        asked = 0.0
+        try:
+            run: dict[str, Any] = (yield watch.request).value
+        except CensusError as error:
+            watch.missed(error)
+            if isinstance(error, CensusApiError):
+                asked = min(error.retry_after or 0.0, retries.LONGEST_RETRY_AFTER)
+        else:
+            if watch.saw(run):
+                return run
+        looks += 1
+        moment = now()
+        pause = max(asked, polling.pause(moment - started, looks, rng))
+        if deadline is not None:
+            if moment >= deadline:
+                raise CensusTimeoutError(f"{watch} has not ended after {moment - started:.0f} s")
+            pause = min(pause, deadline - moment)
+        yield Pause(pause)

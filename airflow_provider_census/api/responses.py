@@ -1,0 +1,263 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""The one place that reads what Census answers: status, headers and bytes to data, a page, or an error."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
+
+from airflow_provider_census.api.request import JsonObject, Request
+from airflow_provider_census.exceptions import (
+    CensusApiError,
+    CensusAuthError,
+    CensusNotFoundError,
+    CensusRateLimitError,
+)
+
+T = TypeVar("T")
+
+LONGEST_ANSWER = 32 * 1024 * 1024
+"""Bytes of an answer that are read; more than that is an error, so that no answer can fill the memory."""
+
+LONGEST_EXCERPT = 300
+"""Characters of an unexpected answer that an error message quotes."""
+
+ERRORS: dict[int, type[CensusApiError]] = {
+    401: CensusAuthError,
+    403: CensusAuthError,
+    404: CensusNotFoundError,
+    429: CensusRateLimitError,
+}
+
+HINTS = {
+    401: "Check the API token of the connection; a workspace in the EU region lives on app-eu.getcensus.com.",
+    403: "The API token may not do this; check what its workspace allows.",
+}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """
+    One HTTP answer as a transport received it.
+
+    :ivar status: the HTTP status.
+    :ivar headers: the headers, names in lower case.
+    :ivar body: the decompressed body, whole, or cut at one byte over :data:`LONGEST_ANSWER`.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def date(self) -> float | None:
+        """Census' clock when it answered, in seconds since the epoch."""
+        return _epoch(self.headers.get("date", ""))
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that Census asked to wait; it says so in seconds, or as a date on its own clock."""
+        header = self.headers.get("retry-after", "").strip()
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", header):
+            return float(header)
+        until = _epoch(header)
+        if until is None:
+            return None
+        return max(0.0, until - (self.date or datetime.now(timezone.utc).timestamp()))
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """
+    One page of a list.
+
+    :ivar items: what stands on it.
+    :ivar number: its number, where Census says so.
+    :ivar next_page: the number of the next page; ``None`` on the last one, and where Census does not say.
+    :ivar next_url: the address of the next page, where Census says so.
+    :ivar numbered: whether the answer says what comes next at all.
+    """
+
+    items: list[T]
+    number: int | None = None
+    next_page: int | None = None
+    next_url: str | None = None
+    numbered: bool = False
+
+
+def read(request: Request[T], reply: Reply, secret: str = "") -> T:
+    """
+    Take an answer to what its request declared as such.
+
+    :param secret: the API token, which no error message quotes, whoever echoes it.
+    :raises CensusApiError: for everything else, with the HTTP status, Census' own words, method and path.
+    """
+    body, flaw = _decode(reply)
+    status, refused = _status(reply, body)
+    if refused:
+        problem = (
+            _redirect(reply) if 300 <= status < 400 else _said(body) or _excerpt(reply.body) or "no message"
+        )
+        raise _error(request, reply, status, problem, secret)
+    if body is not None:
+        try:
+            return request.answer(body)
+        except (LookupError, TypeError) as error:
+            flaw = f"the answer is not what the request is for: {error.args[0]}"
+            if isinstance(body.get("message"), str):
+                flaw = f"{body['message']} ({flaw})"
+    raise _error(request, reply, status, flaw or "", secret, unusable=True)
+
+
+def _error(
+    request: Request[Any], reply: Reply, status: int, message: str, secret: str, *, unusable: bool = False
+) -> CensusApiError:
+    message = message.encode("utf-8", "replace").decode()
+    text = f"{request} was answered with HTTP {status}: {message}"
+    if status in HINTS:
+        text = f"{text.rstrip('.')}. {HINTS[status]}"
+    if secret:
+        text, message = text.replace(secret, "***"), message.replace(secret, "***")
+    return ERRORS.get(status, CensusApiError)(
+        text,
+        status_code=status,
+        message=message,
+        method=request.method,
+        path=request.path,
+        retry_after=reply.retry_after,
+        unusable=unusable,
+    )
+
+
+def data_object(body: JsonObject) -> Any:
+    """Take ``data``, an object."""
+    return _typed(body, "data", dict)
+
+
+def data_list(body: JsonObject) -> Any:
+    """Take ``data``, a list."""
+    return _typed(body, "data", list)
+
+
+def data_id(key: str, body: JsonObject) -> int:
+    """Take the id that stands under a key of ``data``."""
+    value = data_object(body).get(key)
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise TypeError(f"data.{key} should be an id, it is {_short(value)}")
+    return value
+
+
+def nothing(body: JsonObject) -> None:
+    """Take nothing: that Census answered without an error is the answer."""
+
+
+def page(body: JsonObject) -> Page[Any]:
+    """Take ``data``, a list, and where its next page is."""
+    items = data_list(body)
+    pagination, next_url = body.get("pagination"), body.get("next")
+    if isinstance(pagination, Mapping):
+        if not next_url and isinstance(pagination.get("next"), str):
+            next_url = pagination["next"]
+        if "next_page" in pagination:
+            return Page(
+                items, _number(pagination, "page"), next_page=_number(pagination, "next_page"), numbered=True
+            )
+    if next_url is not None and not isinstance(next_url, str):
+        raise TypeError(f"next should be a URL, it is {_short(next_url)}")
+    return Page(items, next_url=next_url or None, numbered="next" in body or bool(next_url))
+
+
+def _number(pagination: Mapping[str, Any], key: str) -> int | None:
+    value = pagination.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise TypeError(f"pagination.{key} should be a number, it is {_short(value)}")
+    return value
+
+
+def _typed(body: JsonObject, key: str, kind: type) -> Any:
+    if not isinstance(body.get(key), kind):
+        found = _short(body[key]) if key in body else "missing"
+        raise TypeError(f"{key} should be {'an object' if kind is dict else 'a list'}, it is {found}")
+    return body[key]
+
+
+def _decode(reply: Reply) -> tuple[JsonObject | None, str | None]:
+    """Decode a body; a body that is no JSON object has a flaw instead."""
+    if len(reply.body) > LONGEST_ANSWER:
+        return None, f"the answer is longer than {LONGEST_ANSWER // 1024**2} MiB"
+    if not reply.body.strip():
+        return None, "the answer has no body"
+    try:
+        body = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return None, f"the answer is not JSON: {_excerpt(reply.body)}"
+    if not isinstance(body, dict):
+        return None, f"the answer is not a JSON object: {_excerpt(reply.body)}"
+    return body, None
+
+
+def _status(reply: Reply, body: JsonObject | None) -> tuple[int, bool]:
+    """Tell the status, and whether it is a refusal: an error body may state it where others use the status line."""
+    word = (body or {}).get("status")
+    if not 200 <= reply.status < 300:
+        return reply.status, True
+    if isinstance(word, int):
+        return (word if 400 <= word < 600 else reply.status), True
+    return reply.status, word == "error"
+
+
+def _said(body: JsonObject | None) -> str | None:
+    """Find Census' own words in an error body."""
+    if not body:
+        return None
+    words = body.get("message") or body.get("error") or body.get("errors")
+    if isinstance(words, str):
+        return words
+    return _short(words or body) if words or body.keys() - {"status"} else "no message"
+
+
+def _redirect(reply: Reply) -> str:
+    try:
+        target = urlsplit(reply.headers.get("location", ""))
+        place = f"{target.scheme}://{target.hostname}" if target.hostname else "another path of the same host"
+    except ValueError:
+        place = "an address that is none"
+    return (
+        f"redirected to {place}; redirects are not followed, because the API token would travel along. "
+        "Check the host of the connection."
+    )
+
+
+def _excerpt(body: bytes) -> str:
+    """Quote the beginning of a text, without tags and line breaks."""
+    text = body[:4096].decode("utf-8", "replace")
+    text = re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>", " ", text)
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return text if len(text) <= LONGEST_EXCERPT else text[:LONGEST_EXCERPT] + "…"
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= LONGEST_EXCERPT else text[:LONGEST_EXCERPT] + "…"
+
+
+def _epoch(date: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    try:
+        return moment.timestamp()
+    except (ValueError, OverflowError):
+        return None

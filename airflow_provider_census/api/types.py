@@ -1,0 +1,191 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""
+The shapes that Census documents, under Census' own names.
+
+An answer may hold more than its shape says, and Census leaves out what it does not know: these types help
+an editor, nothing is dropped or converted.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+
+class Column(TypedDict):
+    """A column of a model or a table."""
+
+    name: str
+    type: str
+
+
+class Model(TypedDict, total=False):
+    """A model (a saved query) of a source; ``columns`` only where one model is asked for."""
+
+    type: Literal["model"]
+    id: int
+    name: str
+    query: str
+    created_at: str
+    updated_at: str
+    compiled_query: str | None
+    columns: list[Column]
+
+
+class Table(TypedDict, total=False):
+    """A table of a source; ``columns`` only where one table is asked for."""
+
+    type: Literal["table"]
+    id: int
+    table_catalog: str
+    table_schema: str
+    table_name: str
+    columns: list[Column]
+
+
+class Source(TypedDict, total=False):
+    """A warehouse or database that Census reads; ``data_sources`` only where one source is asked for."""
+
+    id: int
+    slug: str
+    name: str
+    label: str | None
+    last_test_succeeded: bool | None
+    last_tested_at: str | None
+    credentials: dict[str, Any]
+    read_only_connection: bool
+    data_sources: list[Model | Table]
+
+
+class Field(TypedDict, total=False):
+    """A field of a destination object, with what Census can do with it."""
+
+    label: str
+    full_name: str
+    polymorphic: bool
+    createable: bool
+    updateable: bool
+    operations: list[str]
+    array: bool
+    preserve_values_supported: bool
+    required_for_mapping: bool
+    can_be_upsert_key: bool
+    can_be_update_key: bool
+    can_be_insert_key: bool
+    can_be_reference_key: bool
+    lookup_object: str | None
+
+
+class DestinationObject(TypedDict, total=False):
+    """A kind of record in a destination; ``fields`` only where one object is asked for."""
+
+    label: str
+    full_name: str
+    allow_custom_fields: bool
+    allow_case_sensitive_field_names: bool
+    fields: list[Field]
+
+
+class Destination(TypedDict, total=False):
+    """A tool that Census writes to; ``objects`` only where one destination is asked for."""
+
+    id: int
+    slug: str
+    name: str
+    credentials: dict[str, Any]
+    objects: list[DestinationObject]
+
+
+class SyncTriggerReason(TypedDict, total=False):
+    """Who or what started a run, in words for people: do not build logic on them."""
+
+    ui_tag: str
+    ui_detail: str
+
+
+class SyncRun(TypedDict, total=False):
+    """One execution of a sync. Times are ISO 8601 in UTC; counts are records, ``None`` where not known."""
+
+    id: int
+    sync_id: int
+    source_record_count: int | None
+    records_processed: int | None
+    records_updated: int | None
+    records_failed: int | None
+    records_invalid: int | None
+    created_at: str
+    updated_at: str
+    completed_at: str | None
+    scheduled_execution_time: str | None
+    error_code: str | None
+    error_message: str | None
+    error_detail: str | None
+    status: str
+    current_step: str | None
+    canceled: bool
+    full_sync: bool
+    sync_trigger_reason: SyncTriggerReason | None
+
+
+class Constant(TypedDict):
+    """A constant that a mapping writes into every record."""
+
+    value: Any
+    type: Literal["boolean", "datetime", "number", "text"]
+
+
+class SourceAttributes(TypedDict, total=False):
+    """Where a new sync reads: a model by name, or a table by name, schema and catalog."""
+
+    connection_slug: str
+    type: Literal["table", "model"]
+    model_name: str
+    table_name: str
+    table_schema: str
+    table_catalog: str
+
+
+class DestinationAttributes(TypedDict, total=False):
+    """Where a new sync writes; ``object`` is a ``full_name``."""
+
+    connection_slug: str
+    object: str
+    lead_union_insert_to: str
+
+
+Mapping = TypedDict(
+    "Mapping",
+    {
+        "from": str | Constant,
+        "to": str,
+        "is_primary_identifier": bool,
+        "generate_field": bool,
+        "preserve_values": bool,
+        "operation": Literal["merge", "overwrite"],
+        "lookup_object": str,
+        "lookup_field": str,
+        "object": str,
+    },
+    total=False,
+)
+Mapping.__doc__ = "Which column or constant goes to which field."
+
+
+class NewSync(TypedDict, total=False):
+    """The body that creates a sync, as the API document has it."""
+
+    label: str
+    operation: Literal["append", "insert", "mirror", "update", "upsert"]
+    source_attributes: SourceAttributes
+    destination_attributes: DestinationAttributes
+    mappings: list[Mapping]
+    schedule_frequency: Literal[
+        "never", "continuous", "quarter_hourly", "hourly", "daily", "weekly", "expression"
+    ]
+    schedule_day: Literal["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
+    schedule_hour: int
+    schedule_minute: int
+    paused: bool
+    trigger_on_dbt_cloud_rebuild: bool
+    failed_run_notifications_enabled: bool
+    failed_record_notifications_enabled: bool
