@@ -1,0 +1,76 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""What Airflow reads of this provider without importing the rest of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+INTEGRATION = "Census"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Describe the provider in the form of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-census",
+        "name": "Census",
+        "description": (
+            "Start and watch the syncs of `Census <https://www.getcensus.com>`__ "
+            "(Fivetran Activations), which copy warehouse data into business tools."
+        ),
+        "integrations": [
+            {
+                "integration-name": INTEGRATION,
+                "external-doc-url": "https://developers.getcensus.com",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [_modules("airflow_provider_census.hooks.census")],
+        "operators": [_modules("airflow_provider_census.operators.census")],
+        "sensors": [_modules("airflow_provider_census.sensors.census")],
+        "triggers": [_modules("airflow_provider_census.triggers.census")],
+        "extra-links": ["airflow_provider_census.links.census.CensusSyncRunLink"],
+        "connection-types": [
+            {
+                "connection-type": "census",
+                "hook-class-name": "airflow_provider_census.hooks.census.CensusHook",
+                "hook-name": "Census",
+                "conn-fields": CONN_FIELDS,
+                "ui-field-behaviour": UI_FIELD_BEHAVIOUR,
+            }
+        ],
+    }
+
+
+def _modules(*python_modules: str) -> dict[str, Any]:
+    return {"integration-name": INTEGRATION, "python-modules": list(python_modules)}
+
+
+CONN_FIELDS: dict[str, Any] = {
+    "timeout": {
+        "label": "Request timeout",
+        "description": "Seconds that one request to Census may take. Default: 60.",
+        "schema": {"type": ["integer", "null"], "default": 60, "minimum": 1},
+    },
+    "attempts": {
+        "label": "Attempts",
+        "description": "How often a request is sent at most, if it fails in a way that may pass. Default: 5.",
+        "schema": {"type": ["integer", "null"], "default": 5, "minimum": 1},
+    },
+    "api_version": {
+        "label": "API version",
+        "description": "Version of the Census API that the token is for. Default: v1.",
+        "schema": {"type": ["string", "null"], "default": "v1", "enum": ["v1"]},
+    },
+}
+"""The extra fields of the connection form."""
+
+UI_FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": ["login", "port", "schema"],
+    "relabeling": {"host": "Census host", "password": "API token"},
+    "placeholders": {
+        "host": "app.getcensus.com (US, the default) or app-eu.getcensus.com (EU)",
+        "password": "secret-token:…",
+    },
+}
+"""What the connection form does with the fields that every connection has."""

@@ -1,0 +1,101 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""The transport of the triggerer: ``aiohttp``, on its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from typing import Any, TypeVar
+
+import aiohttp
+from requests.utils import get_environ_proxies, select_proxy
+from tenacity import AsyncRetrying
+from yarl import URL
+
+from airflow_provider_census import transports
+from airflow_provider_census.api import responses
+from airflow_provider_census.api.connection import Settings
+from airflow_provider_census.api.flows import Answer, Log
+from airflow_provider_census.api.request import Request
+from airflow_provider_census.api.responses import Reply
+
+T = TypeVar("T")
+
+
+class TriggererTransport:
+    """
+    Send requests on an event loop; open it with :meth:`open` and end it with :meth:`close`.
+
+    :param settings: where Census is.
+    :param log: where retries are told.
+    """
+
+    def __init__(self, settings: Settings, log: Log, session: aiohttp.ClientSession) -> None:
+        self.settings = settings
+        self._log = log
+        self._session = session
+        # Asked of requests rather than of aiohttp, whose trust_env would also let a .netrc replace the token.
+        self._proxy = select_proxy(settings.base_url, get_environ_proxies(settings.base_url))
+
+    @classmethod
+    async def open(cls, settings: Settings, log: Log) -> TriggererTransport:
+        """Open a transport; reading the certificate authorities takes too long for the loop itself."""
+        context = await asyncio.to_thread(_ssl_context, transports.ca_bundle())
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=context),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={
+                "User-Agent": transports.user_agent(),
+                "Authorization": f"Bearer {settings.token}",
+            },
+            timeout=aiohttp.ClientTimeout(total=settings.timeout),
+        )
+        return cls(settings, log, session)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def send(self, request: Request[T]) -> Answer[T]:
+        """
+        Send a request, again if it failed in a way that may pass, and read its answer.
+
+        :raises CensusApiError: if Census answers with an error, or with what is no answer.
+        :raises CensusConnectionError: if no complete answer arrives.
+        """
+        retrying = AsyncRetrying(**transports.retry_policy(request, self.settings, self._log))
+        return await retrying(self._send_once, request)
+
+    async def _send_once(self, request: Request[T]) -> Answer[T]:
+        try:
+            reply = await self._exchange(request)
+        except (aiohttp.ClientError, asyncio.TimeoutError, ValueError) as error:
+            sent = not isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
+            raise transports.lost(request, self.settings, error, sent=sent) from error
+        return Answer(responses.read(request, reply, self.settings.token), reply.date)
+
+    async def _exchange(self, request: Request[Any]) -> Reply:
+        async with self._session.request(
+            request.method,
+            URL(self.settings.api_url + request.path, encoded=True),
+            params={name: str(value) for name, value in request.params.items()},
+            json=request.json,
+            allow_redirects=False,
+            proxy=self._proxy,
+        ) as response:
+            most = responses.LONGEST_ANSWER if response.ok else transports.LONGEST_ERROR
+            body = bytearray()
+            async for chunk in response.content.iter_chunked(transports.CHUNK):
+                body += chunk
+                if len(body) > most:
+                    break
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Reply(response.status, headers, bytes(body))
+
+
+def _ssl_context(ca_bundle: str) -> ssl.SSLContext:
+    if os.path.isdir(ca_bundle):
+        return ssl.create_default_context(capath=ca_bundle)
+    return ssl.create_default_context(cafile=ca_bundle)

@@ -1,0 +1,101 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""The transport of a worker: ``requests``, one kept-alive connection for a hook."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from typing import Any, TypeVar
+
+import requests
+from requests.auth import AuthBase
+from tenacity import Retrying
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
+
+from airflow_provider_census import transports
+from airflow_provider_census.api import responses
+from airflow_provider_census.api.connection import Settings
+from airflow_provider_census.api.flows import Answer, Log
+from airflow_provider_census.api.request import Request
+from airflow_provider_census.api.responses import Reply
+
+T = TypeVar("T")
+
+
+class BearerAuth(AuthBase):
+    """Put the token on a request; an explicit auth object, which no ``.netrc`` can replace."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class WorkerTransport:
+    """
+    Send requests from a worker.
+
+    :param settings: where Census is.
+    :param log: where retries are told.
+    """
+
+    def __init__(self, settings: Settings, log: Log) -> None:
+        self.settings = settings
+        self._log = log
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = transports.user_agent()
+        self._session.auth = BearerAuth(settings.token)
+        self._session.verify = transports.ca_bundle()
+
+    def send(self, request: Request[T]) -> Answer[T]:
+        """
+        Send a request, again if it failed in a way that may pass, and read its answer.
+
+        :raises CensusApiError: if Census answers with an error, or with what is no answer.
+        :raises CensusConnectionError: if no complete answer arrives.
+        """
+        retrying = Retrying(**transports.retry_policy(request, self.settings, self._log))
+        return retrying(self._send_once, request)
+
+    def _send_once(self, request: Request[T]) -> Answer[T]:
+        try:
+            reply = self._exchange(request)
+        except requests.RequestException as error:
+            raise transports.lost(request, self.settings, error, sent=_sent(error)) from error
+        return Answer(responses.read(request, reply, self.settings.token), reply.date)
+
+    def _exchange(self, request: Request[Any]) -> Reply:
+        deadline = time.monotonic() + self.settings.timeout
+        with self._session.request(
+            request.method,
+            self.settings.api_url + request.path,
+            params=dict(request.params),
+            json=request.json,
+            timeout=self.settings.timeout,
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            most = responses.LONGEST_ANSWER if response.ok else transports.LONGEST_ERROR
+            body = bytearray()
+            for chunk in response.iter_content(transports.CHUNK):
+                body += chunk
+                if len(body) > most:
+                    break
+                if time.monotonic() > deadline:
+                    raise requests.ReadTimeout("the answer takes too long")
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Reply(response.status_code, headers, bytes(body))
+
+
+def _sent(error: requests.RequestException) -> bool:
+    """Tell whether the request may have reached Census; not so if no connection came about."""
+    if isinstance(error, requests.exceptions.ProxyError):
+        return False
+    reason = error.args[0] if error.args else None
+    reason = getattr(reason, "reason", reason)
+    return not isinstance(reason, (NewConnectionError, ConnectTimeoutError, ProxyError)) and not isinstance(
+        transports.innermost(error), ssl.SSLCertVerificationError
+    )
