@@ -1,0 +1,158 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""The sensor: waits for a sync run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_census import tasks
+from airflow_provider_census.api.polling import LONGEST, SHORTEST, Polling
+from airflow_provider_census.api.sync_runs import Tolerance
+from airflow_provider_census.exceptions import CensusSyncRunError
+from airflow_provider_census.links.census import CensusSyncRunLink
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_census.api.flows import Watch
+    from airflow_provider_census.hooks.census import CensusHook
+
+
+class CensusSyncRunSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
+    """
+    Wait until a Census sync run has ended, and fail if it did not complete.
+
+    The verdict on a finished run is final: the task fails at once, without the retries that could only read
+    the same again. The task's return value is the finished run, as Census gave it.
+
+    ``timeout``, ``mode``, ``soft_fail``, ``silent_fail``, ``never_fail``, ``exponential_backoff`` and
+    ``max_wait`` mean what they mean for every sensor of Airflow, also when it is deferred.
+
+    :param sync_run_id: id of the run (templated), such as the return value of ``CensusTriggerSyncOperator``.
+    :param census_conn_id: id of the Airflow connection, of type ``census`` (templated).
+    :param deferrable: wait in the triggerer, without a worker slot.
+    :param poke_interval: seconds, or a ``timedelta``, between two looks at the run; ``None`` lets them grow
+        with the time waited, from 5 to 60 seconds; 60 in mode ``reschedule``.
+    :param on_skipped_run: what it means if Census skipped the run because an earlier run of the sync was still
+        going: ``"fail"``, ``"skip"`` (the task) or ``"succeed"``.
+    :param max_records_failed: fail if the destination rejected more records; ``None`` for any number.
+    :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number.
+    :raises ValueError: if an argument is not what it should be.
+    :raises CensusNotFoundError: if there is no such run.
+    :raises CensusSyncRunError: if the run ended in another way than it should; also an
+        ``AirflowFailException``.
+    :raises AirflowSensorTimeout: if the run goes on after ``timeout``.
+    """
+
+    template_fields: Sequence[str] = ("sync_run_id", "census_conn_id")
+    operator_extra_links = (CensusSyncRunLink(),)
+    ui_color = "#f5e9ff"
+    _poking: tuple[CensusHook, Watch] | None = None
+
+    def __init__(
+        self,
+        *,
+        sync_run_id: int | str,
+        census_conn_id: str = tasks.DEFAULT_CONN_ID,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poke_interval: timedelta | float | None = None,
+        on_skipped_run: str = "fail",
+        max_records_failed: int | None = None,
+        max_records_invalid: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if poke_interval is not None:
+            kwargs["poke_interval"] = poke_interval
+        super().__init__(**kwargs)
+        tasks.early_id("sync_run_id", sync_run_id)
+        self.sync_run_id = sync_run_id
+        self.census_conn_id = census_conn_id
+        self.deferrable = deferrable
+        self.tolerance = Tolerance(on_skipped_run, max_records_failed, max_records_invalid)
+        grows = poke_interval is None and not self.exponential_backoff
+        self.polling = Polling(
+            None if grows else self.poke_interval,
+            shortest=LONGEST if self.reschedule else SHORTEST,
+            exponential_backoff=self.exponential_backoff,
+            max_wait=self.max_wait.total_seconds() if self.max_wait else None,
+        )
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Wait for the run: in the triggerer if deferrable, else as Airflow's sensors do."""
+        if not self.deferrable:
+            self._poking = self._begin_poking()
+            return cast("dict[str, Any]", super().execute(context))
+        bounds = self._bounds()
+        with self._as_a_sensor():
+            hook = self._hook()
+            run = self._look_or_defer(context, hook, self.sync_run_id, bounds)
+            return self._conclude(context, hook, run)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look at the run once."""
+        hook, watch = self._poking = self._poking or self._begin_poking()
+        run = self._look(context, hook, watch, alone=self.reschedule)
+        return PokeReturnValue(run is not None, None if run is None else self._conclude(context, hook, run))
+
+    def _begin_poking(self) -> tuple[CensusHook, Watch]:
+        return self._hook(), self._watch(self.sync_run_id)
+
+    def execute_complete(self, context: Context, event: Any = None, **bounds: Any) -> dict[str, Any]:
+        """Take over from the triggerer: read the run again, and judge it."""
+        with self._as_a_sensor():
+            hook = self._hook()
+            run = self._resume(context, hook, event, self._bounds(bounds))
+            return self._conclude(context, hook, run)
+
+    @contextmanager
+    def _as_a_sensor(self) -> Iterator[None]:
+        """Skip where Airflow's own loop would have skipped, which a deferred sensor does not go through."""
+        try:
+            yield
+        except AirflowSkipException:
+            raise
+        except (AirflowSensorTimeout, AirflowTaskTimeout, AirflowFailException) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+        except Exception as error:
+            if self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+
+    def _get_next_poke_interval(
+        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        if self.polling.interval is not None:
+            return float(super()._get_next_poke_interval(started_at, run_duration, poke_count))
+        return self.polling.pause(run_duration(), poke_count, random.Random())
+
+    def _timeout_error(self, message: str) -> AirflowSensorTimeout:
+        return AirflowSensorTimeout(f"{message} The sensor waits {self.timeout:g} s at most (timeout).")
+
+    def _conclude(self, context: Context, hook: CensusHook, run: dict[str, Any]) -> dict[str, Any]:
+        if error := self._verdict(context, hook, run):
+            raise FINAL[type(error)](str(error), run)
+        return run
+
+
+FINAL: dict[type[CensusSyncRunError], type[CensusSyncRunError]] = {
+    kind: type(kind.__name__, (kind, AirflowFailException), {"__doc__": kind.__doc__, "__module__": __name__})
+    for kind in CensusSyncRunError.__subclasses__()
+}
+"""The errors of a finished run, each as a class that Airflow does not retry besides."""

@@ -1,0 +1,196 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""What the operator and the sensor have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow_provider_census.api import sync_runs
+from airflow_provider_census.api.versions import numeric_id
+from airflow_provider_census.exceptions import CensusError, CensusSyncRunError
+from airflow_provider_census.links.census import publish
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator as _Task, Context
+
+    from airflow_provider_census.api.flows import Watch
+    from airflow_provider_census.api.polling import Polling
+    from airflow_provider_census.api.sync_runs import Tolerance
+    from airflow_provider_census.hooks.census import CensusHook
+
+else:
+    _Task = object
+
+Run = dict[str, Any]
+
+DEFAULT_CONN_ID = "census_default"
+
+EVENTS = ("ended", "timeout", "execution_timeout", "error")
+"""How a wait in the triggerer can end."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """
+    When a wait began and when it is over, in seconds since the epoch; ``None`` for never.
+
+    :ivar started: when it began.
+    :ivar deadline: when the task's own ``timeout`` is reached.
+    :ivar execution_deadline: when the task's ``execution_timeout`` is reached.
+    """
+
+    started: float
+    deadline: float | None = None
+    execution_deadline: float | None = None
+
+
+def seconds(argument: str, value: object) -> float:
+    """
+    Take a time span to seconds.
+
+    :raises ValueError: if it is neither a ``timedelta`` nor a number, or not above 0.
+    """
+    span = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(span, bool) or not isinstance(span, (int, float)) or not 0 < span < float("inf"):
+        raise ValueError(f"{argument} must be a timedelta or a number of seconds above 0, not {value!r}")
+    return float(span)
+
+
+def early_id(argument: str, value: object) -> None:
+    """
+    Check an id as soon as a DAG file names it, unless it is only known when the task runs.
+
+    :raises ValueError: if it cannot become an id.
+    """
+    if value is None or isinstance(value, (int, float)) or (isinstance(value, str) and "{" not in value):
+        numeric_id(argument, value)
+
+
+def read_event(event: Any) -> tuple[int | str, str, str]:
+    """
+    Check what came from the triggerer.
+
+    :returns: the id of the run, one of :data:`EVENTS`, and the message that belongs to it, if any.
+    :raises CensusError: if it is not what the trigger sends.
+    """
+    try:
+        run_id, kind = event["sync_run_id"], event["event"]
+        numeric_id("sync_run_id", run_id)
+        if kind not in EVENTS:
+            raise ValueError(f"there is no event {kind!r}")
+    except (TypeError, KeyError, ValueError) as error:
+        raise CensusError(
+            f"The triggerer sent {event!r}, which tells nothing of the sync run; it may still be going on. "
+            "Are worker and triggerer of the same release of airflow-provider-census?"
+        ) from error
+    return run_id, kind, str(event.get("message", ""))
+
+
+class WaitsForSyncRun(_Task):
+    """
+    The part of a task that waits for a sync run, for an operator and a sensor to be mixed into.
+
+    :ivar census_conn_id: id of the Airflow connection.
+    :ivar tolerance: which ends of the run are a success.
+    :ivar polling: how often to look.
+    :ivar silent_fail: go on waiting when the token is rejected or the run does not exist.
+    :ivar timeout: seconds to wait at most.
+    """
+
+    census_conn_id: str
+    tolerance: Tolerance
+    polling: Polling
+    silent_fail: bool
+    timeout: float
+
+    def _timeout_error(self, message: str) -> Exception:
+        """Make what to raise when the wait is over before the run is."""
+        raise NotImplementedError
+
+    def _hook(self) -> CensusHook:
+        from airflow_provider_census.hooks.census import CensusHook
+
+        return CensusHook(self.census_conn_id)
+
+    def _bounds(self, known: Mapping[str, Any] | None = None) -> Bounds:
+        """Begin a wait now, or go on with one whose bounds are known."""
+        now = time.time()
+        limit = self.execution_timeout
+        begun = Bounds(now, now + self.timeout, None if limit is None else now + limit.total_seconds())
+        return replace(begun, **(known or {}))
+
+    def _look(self, context: Context, hook: CensusHook, watch: Watch, *, alone: bool = True) -> Run | None:
+        """Look at the run once, and give the link its address; ``None`` if the run has not ended."""
+        from airflow_provider_census.api import flows
+
+        new = watch.run is None
+        run = hook.drive(flows.look(watch, alone=alone))
+        if new and watch.run is not None:
+            publish(context, sync_runs.browser_url(hook.settings.base_url, watch.run))
+        return run
+
+    def _look_or_defer(
+        self, context: Context, hook: CensusHook, sync_run_id: int | str, bounds: Bounds
+    ) -> Run:
+        """Look at the run on the worker; wait for it in the triggerer unless it has ended."""
+        run = self._look(context, hook, self._watch(sync_run_id))
+        return run or self._defer(sync_run_id, bounds)
+
+    def _resume(self, context: Context, hook: CensusHook, event: Any, bounds: Bounds) -> Run:
+        """Take over from the triggerer: read the run again, and see whether it has ended."""
+        sync_run_id, kind, message = read_event(event)
+        run = self._look(context, hook, self._watch(sync_run_id))
+        if run is not None:
+            return run
+        if kind == "timeout":
+            raise self._timeout_error(f"Sync run {sync_run_id} has not ended in time; it goes on in Census.")
+        if kind == "execution_timeout":
+            from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+            raise AirflowTaskTimeout(f"Sync run {sync_run_id} has not ended within the execution_timeout.")
+        if kind == "error":
+            raise CensusError(f"The wait for sync run {sync_run_id} ended early: {message}")
+        self._defer(sync_run_id, bounds)
+
+    def _watch(self, sync_run_id: int | str) -> Watch:
+        from airflow_provider_census.api.flows import Watch
+
+        return Watch(sync_run_id, self.log, time.time, endure=self.silent_fail)
+
+    def _defer(self, sync_run_id: int | str, bounds: Bounds) -> NoReturn:
+        from airflow_provider_census.triggers.census import CensusSyncRunTrigger
+
+        self.defer(
+            trigger=CensusSyncRunTrigger(
+                sync_run_id,
+                self.census_conn_id,
+                self.polling.interval,
+                exponential_backoff=self.polling.exponential_backoff,
+                max_wait=self.polling.max_wait,
+                silent_fail=self.silent_fail,
+                **asdict(bounds),
+            ),
+            method_name="execute_complete",
+            kwargs=asdict(bounds),
+        )
+
+    def _verdict(self, context: Context, hook: CensusHook, run: Run) -> CensusSyncRunError | None:
+        """
+        Judge a finished run, and tell in the log what is not an error.
+
+        :returns: what to raise, unless the run is a success.
+        :raises AirflowSkipException: if the task is to be skipped.
+        """
+        verdict = sync_runs.judge(run, self.tolerance, sync_runs.browser_url(hook.settings.base_url, run))
+        if verdict.skip:
+            from airflow.providers.common.compat.sdk import AirflowSkipException
+
+            raise AirflowSkipException(verdict.message)
+        if verdict.error is None:
+            (self.log.warning if verdict.warn else self.log.info)("%s", verdict.message)
+        return verdict.error

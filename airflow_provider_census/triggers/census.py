@@ -1,0 +1,101 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""The trigger: waits for a sync run in the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_census.api import flows
+from airflow_provider_census.api.polling import Polling
+from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
+
+LAST_LOOK = 5.0
+"""Seconds after the end of a wait that its last look may still take."""
+
+
+class CensusSyncRunTrigger(BaseTrigger):
+    """
+    Wait until a sync run has ended, however it has, or the wait is over.
+
+    The event says which run and why, nothing else: the worker reads the run itself.
+
+    :param sync_run_id: id of the run.
+    :param census_conn_id: id of the Airflow connection.
+    :param poll_interval: seconds between two looks; ``None`` lets them grow with the time waited.
+    :param exponential_backoff: double the pause at every look, from ``poll_interval`` on.
+    :param max_wait: seconds at most between two looks with ``exponential_backoff``.
+    :param silent_fail: go on waiting when the token is rejected or the run does not exist.
+    :param started: when the wait began, in seconds since the epoch; ``None`` for now.
+    :param deadline: when the wait is over, in seconds since the epoch; ``None`` for never.
+    :param execution_deadline: the same for the task's ``execution_timeout``.
+    """
+
+    def __init__(
+        self,
+        sync_run_id: int | str,
+        census_conn_id: str = "census_default",
+        poll_interval: float | None = None,
+        exponential_backoff: bool = False,
+        max_wait: float | None = None,
+        silent_fail: bool = False,
+        started: float | None = None,
+        deadline: float | None = None,
+        execution_deadline: float | None = None,
+        **_of_another_release: Any,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.sync_run_id = sync_run_id
+        self.census_conn_id = census_conn_id
+        self.poll_interval = poll_interval
+        self.exponential_backoff = exponential_backoff
+        self.max_wait = max_wait
+        self.silent_fail = silent_fail
+        self.started = started
+        self.deadline = deadline
+        self.execution_deadline = execution_deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give the arguments from which the triggerer makes this trigger again."""
+        return f"{__name__}.CensusSyncRunTrigger", {name: getattr(self, name) for name in ARGUMENTS}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and tell how the wait ended."""
+        yield TriggerEvent({"sync_run_id": self.sync_run_id, **await self._wait()})
+
+    async def _wait(self) -> dict[str, str]:
+        from airflow_provider_census.hooks.census import CensusHook
+
+        started = time.time() if self.started is None else self.started
+        deadlines = [moment for moment in (self.deadline, self.execution_deadline) if moment is not None]
+        deadline = min(deadlines, default=None)
+        wait = flows.wait_for_sync_run(
+            flows.Watch(self.sync_run_id, self.log, time.time, endure=self.silent_fail),
+            Polling(self.poll_interval, exponential_backoff=self.exponential_backoff, max_wait=self.max_wait),
+            started=started,
+            deadline=deadline,
+            now=time.time,
+            rng=random.Random(),
+        )
+        left = None if deadline is None else max(0.0, deadline - time.time()) + LAST_LOOK
+        try:
+            await asyncio.wait_for(CensusHook(self.census_conn_id).adrive(wait), left)
+        except (CensusTimeoutError, asyncio.TimeoutError):
+            return {"event": "execution_timeout" if deadline == self.execution_deadline else "timeout"}
+        except CensusError as error:
+            return {"event": "error", "message": str(error)}
+        return {"event": "ended"}
+
+
+ARGUMENTS = tuple(
+    name
+    for name, parameter in inspect.signature(CensusSyncRunTrigger).parameters.items()
+    if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+)
