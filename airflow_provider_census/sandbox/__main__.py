@@ -1,0 +1,73 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m airflow_provider_census.sandbox``: a local Census until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve until Ctrl-C.
+
+    :param arguments: command line words; those of the process when None.
+    """
+    options = parse(arguments)
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    logging.getLogger("airflow_provider_census.sandbox").setLevel(logging.INFO)
+    try:
+        # A shell that starts a process in the background makes it ignore Ctrl-C; take that back.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        from airflow_provider_census.sandbox import Sandbox
+
+        with Sandbox(host=options.host, port=options.port) as census:
+            print(welcome(census), flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        return
+    except (ModuleNotFoundError, OSError) as error:
+        sys.exit(error.strerror if isinstance(error, OSError) else str(error))
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_census.sandbox",
+        description="A local Census for trying DAGs without an account. Nothing reaches the real one.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", default=8765, type=int, help="port, 0 for a free one (default: %(default)s)"
+    )
+    return parser.parse_args(arguments)
+
+
+def welcome(census: Sandbox) -> str:
+    from airflow_provider_census.sandbox.runs import BEHAVIORS
+
+    return "\n".join(
+        [
+            f"Census sandbox: {census.url}/api/v1 (local and made up; nothing reaches the real Census)",
+            f"Token: {census.token}",
+            "",
+            f"export AIRFLOW_CONN_CENSUS_DEFAULT={shlex.quote(census.connection_uri)}",
+            "",
+            "Sync  What each of its runs does",
+            *(f"{sync_id:>4}  {behavior.summary}" for sync_id, behavior in BEHAVIORS.items()),
+            "",
+            "Ctrl-C stops it.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""The ASGI application: who may call, what is to fail, and which operation answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from airflow_provider_census.sandbox.operations import ROUTES, Call, Operation, Refusal, Workspace
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class PlannedFailure:
+    """An answer that the next ``times`` matching calls get instead of their own."""
+
+    times: int
+    status: int
+    headers: Mapping[str, str] | None
+    body: str | bytes | dict[str, Any] | None
+    method: str | None
+    path: str | None
+
+    def meets(self, method: str, path: str) -> bool:
+        return (
+            self.times > 0
+            and (self.method is None or self.method.upper() == method)
+            and (self.path is None or path.startswith(self.path))
+        )
+
+    def response(self) -> Response:
+        if isinstance(self.body, (str, bytes)):
+            return Response(self.body, self.status, self.headers, media_type="text/plain")
+        body = self.body
+        if body is None:
+            body = {"status": "error", "message": f"the sandbox was told to answer with {self.status}"}
+        return JSONResponse(body, self.status, self.headers)
+
+
+class SandboxApp:
+    """Census as an ASGI application.
+
+    :param token: the only one that is let in.
+    :param pace: every duration of a run is multiplied by it; above 0.
+    :param clock: gives the time in seconds since the epoch.
+    """
+
+    def __init__(self, token: str, pace: float = 1.0, clock: Callable[[], float] = time.time) -> None:
+        if not pace > 0:
+            raise ValueError(f"pace must be above 0, not {pace}")
+        self.token = token
+        self.workspace = Workspace(clock, pace)
+        self.requests: list[tuple[str, str]] = []
+        self.planned_failures: list[PlannedFailure] = []
+        # Held by whoever reads or writes the above: tests do so from another thread than the server's.
+        self.lock = threading.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        # Routed as it was sent: an escaped "/" belongs to a name, a plain one separates.
+        path = scope["raw_path"].decode("ascii")
+        body = await request.body()
+        with self.lock:
+            response = self.answer(request, path, body)
+        log.info("%s %s %d", request.method, path, response.status_code)
+        await response(scope, receive, send)
+
+    def answer(self, request: Request, path: str, body: bytes) -> Response:
+        self.requests.append((request.method, path))
+        for failure in self.planned_failures:
+            if failure.meets(request.method, path):
+                failure.times -= 1
+                return failure.response()
+        try:
+            if not is_let_in(request.headers.get("authorization", ""), self.token):
+                raise Refusal(401, "the token is missing or not the sandbox's")
+            operation, parts = route(request.method, path)
+            return operation(self.workspace, Call(parts, request.query_params, json_body(request, body)))
+        except Refusal as refusal:
+            return refusal.response()
+
+
+def is_let_in(authorization: str, token: str) -> bool:
+    accepted = {"bearer": token, "basic": base64.b64encode(f"bearer:{token}".encode()).decode()}
+    scheme, _, credentials = authorization.partition(" ")
+    return accepted.get(scheme.lower()) == credentials
+
+
+def route(method: str, path: str) -> tuple[Operation, dict[str, str]]:
+    """The operation behind a path, and the path's variable parts."""
+    for known_method, template, operation in ROUTES:
+        parts = match(template, path)
+        if known_method == method and parts is not None:
+            return operation, parts
+    raise Refusal(404, f"there is no {method} {path}")
+
+
+def match(template: str, path: str) -> dict[str, str] | None:
+    names, values = template.split("/"), path.split("/")
+    if len(names) != len(values):
+        return None
+    parts = {}
+    for name, value in zip(names, values, strict=True):
+        if name.startswith("{"):
+            parts[name.strip("{}")] = unquote(value)
+        elif name != value:
+            return None
+    return parts
+
+
+def json_body(request: Request, body: bytes) -> dict[str, Any]:
+    if not body:
+        return {}
+    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+        raise Refusal(415, "Content-Type must be application/json")
+    try:
+        content = json.loads(body)
+    except ValueError:
+        raise Refusal(400, "the body is not JSON") from None
+    if not isinstance(content, dict):
+        raise Refusal(400, "the body must be a JSON object")
+    return content

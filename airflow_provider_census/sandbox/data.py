@@ -1,0 +1,344 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""What the sandbox's Census holds when it starts: the JSON of Census' own API documentation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SOURCES: list[dict[str, Any]] = [
+    {
+        "id": 4,
+        "slug": "snowflake-xxxxxxx-us-east-1",
+        "name": "Snowflake - xxxxxxx.us-east-1",
+        "label": None,
+        "last_test_succeeded": None,
+        "last_tested_at": None,
+        "credentials": {
+            "account": "xxxxxxx.us-east-1",
+            "user": "DEV",
+            "warehouse": "TEST",
+            "use_keypair": False,
+        },
+        "read_only_connection": False,
+        "data_sources": [
+            {
+                "type": "table",
+                "id": 2,
+                "table_catalog": "public",
+                "table_schema": "development",
+                "table_name": "test",
+            },
+            {
+                "type": "model",
+                "id": 15,
+                "name": "braze_test",
+                "created_at": "2021-10-11T20:52:58.293Z",
+                "updated_at": "2021-10-14T23:15:18.508Z",
+                "query": "select cast('test@getcensus.com' as VARCHAR(2000)) as email, "
+                "cast('HAAAA' as VARCHAR(2000)) as random_prop",
+            },
+            {
+                "type": "model",
+                "id": 18,
+                "name": "airtable_test",
+                "created_at": "2021-10-20T02:43:07.120Z",
+                "updated_at": "2021-10-20T02:50:35.477Z",
+                "query": "select cast('testid1' as VARCHAR(2000)) as company_id, "
+                "cast('company0' as VARCHAR(2000)) as name, cast('test0' as VARCHAR(2000)) as about, "
+                "array_construct(cast('newindustry' as VARCHAR(2000))) as industries, "
+                "array_construct(cast('jim' as VARCHAR(2000))) as users\n",
+            },
+            {
+                "type": "model",
+                "id": 3,
+                "name": "google_ads_test",
+                "created_at": "2021-10-06T21:26:44.206Z",
+                "updated_at": "2021-10-06T21:39:32.914Z",
+                "query": "select cast('test@getcensus.com' as VARCHAR(2000)) as email, "
+                "array_construct(cast('audience_v1' as VARCHAR(2000))) as list_id\n",
+            },
+        ],
+    },
+    {
+        "id": 10,
+        "slug": "bigquery-development",
+        "name": "BigQuery - Development",
+        "label": "BigQuery",
+        "last_test_succeeded": True,
+        "last_tested_at": "2021-10-07T20:02:19.544Z",
+        "credentials": {
+            "project_id": "development",
+            "location": "US",
+            "service_account": "xxxxxx.iam.gserviceaccount.com",
+            "location_editable": False,
+        },
+        "read_only_connection": False,
+        "data_sources": [],
+    },
+]
+
+# What a model or table on its own says beyond its entry in the source's `data_sources`.
+# Model 18 has another query there; so it is in the documentation.
+DATA_SOURCE_DETAILS: dict[tuple[str, int], dict[str, Any]] = {
+    ("table", 2): {
+        "columns": [
+            {"name": "ABOUT", "type": "text (2000)"},
+            {"name": "CUSTOMER_ID", "type": "text (2000)"},
+            {"name": "NAME", "type": "text (2000)"},
+            {"name": "INDUSTRIES", "type": "array"},
+        ],
+    },
+    ("model", 15): {
+        "columns": [
+            {"name": "EMAIL", "type": "text (2000)"},
+            {"name": "RANDOM_PROP", "type": "text (2000)"},
+        ],
+    },
+    ("model", 18): {
+        "query": "select cast('test1' as VARCHAR(2000)) as company_id, "
+        "cast('company0' as VARCHAR(2000)) as name, cast('test0' as VARCHAR(2000)) as about, "
+        "array_construct(cast('newindustry' as VARCHAR(2000))) as industries\n",
+        "columns": [
+            {"name": "ABOUT", "type": "text (2000)"},
+            {"name": "NAME", "type": "text (2000)"},
+            {"name": "COMPANY_ID", "type": "text (2000)"},
+            {"name": "INDUSTRIES", "type": "array"},
+        ],
+    },
+    ("model", 3): {
+        "columns": [
+            {"name": "EMAIL", "type": "text (2000)"},
+            {"name": "LIST_ID", "type": "array"},
+        ],
+    },
+}
+
+USER: dict[str, Any] = {
+    "label": "User",
+    "full_name": "user",
+    "allow_custom_fields": True,
+    "allow_case_sensitive_field_names": True,
+}
+EVENT: dict[str, Any] = {
+    "label": "Event",
+    "full_name": "event",
+    "allow_custom_fields": True,
+    "allow_case_sensitive_field_names": True,
+}
+# Not of the documentation: a name that only arrives whole when every character of it is escaped.
+AWKWARDLY_NAMED: dict[str, Any] = {
+    "label": "Awkwardly named",
+    "full_name": "a/b c?d#é",
+    "allow_custom_fields": False,
+    "allow_case_sensitive_field_names": False,
+}
+
+DESTINATIONS: list[dict[str, Any]] = [
+    {
+        "id": 12,
+        "slug": "google-sheets",
+        "name": "Google Sheets",
+        "credentials": {"service_account_email": "xxxxxxx.iam.gserviceaccount.com"},
+        "objects": [],
+    },
+    {
+        "id": 6,
+        "slug": "google-ads-dev",
+        "name": "Google Ads Dev",
+        "credentials": {"account_id": 7515011393, "account_name": "Manager Account Test"},
+        "objects": [],
+    },
+    {
+        "id": 15,
+        "slug": "braze",
+        "name": "Braze",
+        "credentials": {"instance_url": "https://rest.iad-03.braze.com"},
+        "objects": [USER, EVENT],
+    },
+    {
+        "id": 14,
+        "slug": "hubspot",
+        "name": "HubSpot",
+        "credentials": {},
+        "objects": [AWKWARDLY_NAMED],
+    },
+]
+
+
+def _field(
+    label: str, full_name: str, *, key: bool = False, lookup_object: str | None = None
+) -> dict[str, Any]:
+    return {
+        "label": label,
+        "full_name": full_name,
+        "polymorphic": False,
+        "createable": True,
+        "updateable": True,
+        "operations": [],
+        "array": False,
+        "preserve_values_supported": False,
+        "required_for_mapping": False,
+        "can_be_upsert_key": key,
+        "can_be_update_key": key,
+        "can_be_insert_key": key,
+        "can_be_reference_key": key,
+        "lookup_object": lookup_object,
+    }
+
+
+# By the full name of the object; one that is not here has no fields.
+FIELDS: dict[str, list[dict[str, Any]]] = {
+    "user": [
+        _field("First Name", "first_name"),
+        _field("Last Name", "last_name"),
+        _field("Company", "company", lookup_object="company"),
+        _field("External User ID", "external_id", key=True),
+        _field("Email", "email"),
+    ],
+}
+
+# The documentation's example of a body to create a sync names two connections that its lists do not have.
+UNLISTED_CONNECTION_SLUGS = ("bigquery", "google-ads")
+
+SYNC_DEFAULTS: dict[str, Any] = {
+    "label": None,
+    "schedule_frequency": "never",
+    "schedule_day": None,
+    "schedule_hour": None,
+    "schedule_minute": None,
+    "paused": False,
+    "status": "Ready",
+    "trigger_on_dbt_cloud_rebuild": False,
+}
+
+_TO_BRAZE: dict[str, Any] = {
+    "created_at": "2021-10-20T02:43:52.105Z",
+    "updated_at": "2021-10-20T02:51:04.318Z",
+    "operation": "upsert",
+    "source_attributes": {
+        "connection_id": 4,
+        "object": {
+            "type": "model",
+            "id": 15,
+            "name": "braze_test",
+            "created_at": "2021-10-11T20:52:58.293Z",
+            "updated_at": "2021-10-14T23:15:18.508Z",
+            "query": SOURCES[0]["data_sources"][1]["query"],
+        },
+    },
+    "destination_attributes": {"connection_id": 15, "object": "user"},
+    "mappings": [
+        {
+            "from": {"type": "column", "data": "EMAIL"},
+            "to": "external_id",
+            "is_primary_identifier": True,
+            "generate_field": False,
+            "preserve_values": False,
+            "operation": None,
+        },
+    ],
+}
+
+SYNCS: dict[int, dict[str, Any]] = {
+    sync_id: {"id": sync_id, **SYNC_DEFAULTS, **_TO_BRAZE, "label": label}
+    for sync_id, label in {
+        52: "Completes",
+        53: "Fails",
+        54: "Always skipped",
+        55: "Rejected records",
+        56: "Canceled halfway",
+        57: "Runs long",
+        58: "Completes at once",
+    }.items()
+}
+FIRST_CREATED_SYNC_ID = 4545
+FIRST_SYNC_RUN_ID = 1234567890
+
+# The order in which a run goes through them.
+STEPS = (
+    "Checking for columns to remove from the sync",
+    "Checking for fields to create in destination",
+    "Checking source and destination configuration",
+    "Unloading data from warehouse",
+    "Loading data into destination service",
+    "Committing data to destination service",
+    "Committing sync to warehouse",
+    "Running sync",
+)
+
+NO_ERROR: dict[str, str | None] = {"error_code": None, "error_message": None, "error_detail": None}
+
+_JSON_ARRAY_DETAIL = (
+    'Please make sure the field "custom_field:Users" with value "jim" is formatted as a JSON Array. '
+    "Don't hesitate to reach out to the Census Support Team if you need help with this."
+)
+JSON_ARRAY_ERROR: dict[str, str | None] = {
+    "error_code": "JSON_ARRAY_ERROR",
+    "error_message": f"The array field being used does not appear to be valid JSON: {_JSON_ARRAY_DETAIL}",
+    "error_detail": _JSON_ARRAY_DETAIL,
+}
+
+_MANUALLY: dict[str, str] = {
+    "ui_tag": "Manual",
+    "ui_detail": "Manually triggered by test@getcensus.com",
+}
+
+# Oldest first.
+SYNC_RUNS: list[dict[str, Any]] = [
+    {
+        "id": 92,
+        "sync_id": 52,
+        "source_record_count": 1,
+        "records_processed": 1,
+        "records_updated": 1,
+        "records_failed": 0,
+        "records_invalid": 0,
+        "created_at": "2021-10-20T02:44:35.381Z",
+        "updated_at": "2021-10-20T02:45:55.949Z",
+        "completed_at": "2021-10-20T02:45:55.947Z",
+        "scheduled_execution_time": None,
+        **NO_ERROR,
+        "status": "completed",
+        "canceled": False,
+        "full_sync": True,
+        "sync_trigger_reason": _MANUALLY,
+    },
+    {
+        "id": 93,
+        "sync_id": 52,
+        "source_record_count": 1,
+        "records_processed": None,
+        "records_updated": None,
+        "records_failed": None,
+        "records_invalid": 0,
+        "created_at": "2021-10-20T02:48:40.373Z",
+        "updated_at": "2021-10-20T02:49:53.430Z",
+        "completed_at": None,
+        "scheduled_execution_time": None,
+        **JSON_ARRAY_ERROR,
+        "status": "failed",
+        "current_step": "Running sync",
+        "canceled": False,
+        "full_sync": True,
+        "sync_trigger_reason": _MANUALLY,
+    },
+    {
+        "id": 94,
+        "sync_id": 52,
+        "source_record_count": 1,
+        "records_processed": 1,
+        "records_updated": 1,
+        "records_failed": 0,
+        "records_invalid": 0,
+        "created_at": "2021-10-20T02:51:07.546Z",
+        "updated_at": "2021-10-20T02:52:29.236Z",
+        "completed_at": "2021-10-20T02:52:29.234Z",
+        "scheduled_execution_time": None,
+        **NO_ERROR,
+        "status": "completed",
+        "canceled": False,
+        "full_sync": True,
+        "sync_trigger_reason": _MANUALLY,
+    },
+]

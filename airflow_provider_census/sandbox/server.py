@@ -1,0 +1,161 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""The sandbox over a real socket, for as long as a ``with`` block lasts."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from airflow_provider_census.sandbox.app import PlannedFailure, SandboxApp
+from airflow_provider_census.sandbox.operations import Trigger
+
+
+class Sandbox:
+    """A local Census that a test can start, watch and make fail.
+
+    :param host: address to listen on.
+    :param port: port to listen on; 0 takes a free one.
+    :param token: the only token that is let in.
+    :param pace: every duration of a sync run, in seconds, is multiplied by it; 0.1 is ten times faster.
+    :raises ValueError: when ``pace`` is not above 0.
+
+    Entering the block raises :class:`OSError` when the address cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str = "secret-token:sandbox",
+        pace: float = 1.0,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.token = token
+        self._app = SandboxApp(token, pace)
+        self._serving: AbstractContextManager[int] | None = None
+
+    def __enter__(self) -> Sandbox:
+        self._serving = serving(self._app, self.host, self.port)
+        self.port = self._serving.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._serving is not None:
+            self._serving.__exit__(None, None, None)
+
+    @property
+    def url(self) -> str:
+        """Where it listens, for example ``http://127.0.0.1:8765``; the API is below ``/api/v1``."""
+        return f"http://{self._authority}"
+
+    @property
+    def connection_uri(self) -> str:
+        """The Airflow connection to it, for ``AIRFLOW_CONN_CENSUS_DEFAULT``."""
+        return f"census://:{quote(self.token, safe='')}@{self._authority}/http"
+
+    @property
+    def _authority(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def triggers(self) -> list[Trigger]:
+        """Accepted triggers, oldest first: ``sync_id``, ``sync_run_id``, ``force_full_sync`` each."""
+        with self._app.lock:
+            return list(self._app.workspace.triggers)
+
+    @property
+    def cancels(self) -> list[int]:
+        """The ``sync_run_id`` of every accepted cancellation, oldest first."""
+        with self._app.lock:
+            return list(self._app.workspace.cancels)
+
+    @property
+    def requests(self) -> list[tuple[str, str]]:
+        """Method and path of every call, oldest first; the path as it was sent, without its query."""
+        with self._app.lock:
+            return list(self._app.requests)
+
+    def fail_next(
+        self,
+        times: int = 1,
+        *,
+        status: int = 503,
+        headers: Mapping[str, str] | None = None,
+        body: str | bytes | dict[str, Any] | None = None,
+        method: str | None = None,
+        path: str | None = None,
+    ) -> None:
+        """Let the next calls fail, without any other effect.
+
+        Failures asked for earlier are used up first.
+
+        :param times: how many calls.
+        :param status: HTTP status of the answer.
+        :param headers: of the answer, for example ``{"Retry-After": "2"}``.
+        :param body: of the answer; a dict goes as JSON, None as an error in Census' form.
+        :param method: only calls with this HTTP method.
+        :param path: only calls whose path begins so, for example ``/api/v1/sync_runs``.
+        :raises ValueError: when no call could ever match.
+        """
+        if times < 1:
+            raise ValueError(f"times must be at least 1, not {times}")
+        if path is not None and not path.startswith("/api/"):
+            raise ValueError(f"path begins with the API's root, as in /api/v1/syncs; {path!r} does not")
+        with self._app.lock:
+            self._app.planned_failures.append(PlannedFailure(times, status, headers, body, method, path))
+
+
+@contextmanager
+def serving(app: ASGIApp, host: str, port: int) -> Iterator[int]:
+    """Answer calls from a thread while the block lasts; gives the port."""
+    with listener(host, port) as listening:
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                http="h11",
+                loop="asyncio",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                log_level=logging.WARNING,
+                server_header=False,
+                headers=[("Server", "airflow-provider-census-sandbox")],
+                timeout_graceful_shutdown=1,
+            )
+        )
+        # Callers need not wait for the thread: the socket listens already and keeps them in line.
+        thread = threading.Thread(
+            target=server.run, kwargs={"sockets": [listening]}, name="census-sandbox", daemon=True
+        )
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = f"the Census sandbox cannot listen on {host} port {port}: {error.strerror}"
+        raise OSError(error.errno, reason) from error

@@ -1,0 +1,118 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with the body of a ``POST /syncs/create``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from airflow_provider_census.sandbox import data
+
+REQUIRED = ("operation", "source_attributes", "destination_attributes", "mappings")
+CHOICES = {
+    "operation": ("append", "insert", "mirror", "update", "upsert"),
+    "schedule_frequency": (
+        "never",
+        "continuous",
+        "quarter_hourly",
+        "hourly",
+        "daily",
+        "weekly",
+        "expression",
+    ),
+    "schedule_day": ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"),
+}
+HIGHEST = {"schedule_hour": 24, "schedule_minute": 59}
+BASIC_TYPES = ("boolean", "datetime", "number", "text")
+
+
+def complaints(body: dict[str, Any]) -> Iterator[str]:
+    """Every reason why Census would not make a sync of this body."""
+    for name in REQUIRED:
+        if not body.get(name):
+            yield f"{name} is required"
+    for name, choices in CHOICES.items():
+        if body.get(name) is not None and body[name] not in choices:
+            yield f"{name} must be one of {', '.join(choices)}"
+    for name, highest in HIGHEST.items():
+        if body.get(name) is not None and body[name] not in range(highest + 1):
+            yield f"{name} must be a whole number from 0 to {highest}"
+    if body.get("schedule_frequency") == "expression" and not body.get("cron_expression"):
+        yield "cron_expression is required when schedule_frequency is expression"
+    if body.get("source_attributes"):
+        yield from source_complaints(body["source_attributes"])
+    if body.get("destination_attributes"):
+        yield from destination_complaints(body["destination_attributes"])
+    if body.get("mappings"):
+        yield from mappings_complaints(body["mappings"])
+
+
+def source_complaints(source: Any) -> Iterator[str]:
+    if not isinstance(source, dict):
+        yield "source_attributes must be an object"
+        return
+    yield from connection_complaints("source_attributes", source, data.SOURCES)
+    # Older bodies name the model or table beside the connection, newer ones in an object of its own.
+    wanted = source.get("object", source)
+    kind = wanted.get("type") if isinstance(wanted, dict) else None
+    if kind == "model":
+        alternatives = [["id"], ["name"], ["model_name"]]
+    elif kind == "table":
+        alternatives = [["id"], ["table_name", "table_schema", "table_catalog"]]
+    else:
+        yield "source_attributes: type must be one of table, model"
+        return
+    if not any(all(wanted.get(name) for name in names) for names in alternatives):
+        yield f"source_attributes: a {kind} is named by {' or '.join(' + '.join(n) for n in alternatives)}"
+
+
+def destination_complaints(destination: Any) -> Iterator[str]:
+    if not isinstance(destination, dict):
+        yield "destination_attributes must be an object"
+        return
+    yield from connection_complaints("destination_attributes", destination, data.DESTINATIONS)
+    if not is_text(destination.get("object")):
+        yield "destination_attributes: object is required"
+
+
+def connection_complaints(
+    where: str, attributes: dict[str, Any], connections: list[dict[str, Any]]
+) -> Iterator[str]:
+    slug, connection_id = attributes.get("connection_slug"), attributes.get("connection_id")
+    slugs = [*(known["slug"] for known in connections), *data.UNLISTED_CONNECTION_SLUGS]
+    ids = [str(known["id"]) for known in connections]
+    if slug is None and connection_id is None:
+        yield f"{where}: connection_slug or connection_id is required"
+    if slug is not None and slug not in slugs:
+        yield f"{where}: there is no connection {slug!r}"
+    if connection_id is not None and str(connection_id) not in ids:
+        yield f"{where}: there is no connection {connection_id!r}"
+
+
+def mappings_complaints(mappings: Any) -> Iterator[str]:
+    if not isinstance(mappings, list) or not all(isinstance(mapping, dict) for mapping in mappings):
+        yield "mappings must be a list of objects"
+        return
+    for number, mapping in enumerate(mappings, start=1):
+        if not is_origin(mapping.get("from")):
+            yield f"mapping {number}: from must be a column, or a constant with its type"
+        if not is_text(mapping.get("to")):
+            yield f"mapping {number}: to is required"
+    if sum(mapping.get("is_primary_identifier") is True for mapping in mappings) != 1:
+        yield "is_primary_identifier must be true for exactly one mapping"
+
+
+def is_origin(origin: Any) -> bool:
+    if not isinstance(origin, dict):
+        return is_text(origin)
+    content = origin.get("data")
+    if origin.get("type") == "column":
+        return is_text(content)
+    if origin.get("type") == "constant_value":
+        return isinstance(content, dict) and "value" in content and content.get("basic_type") in BASIC_TYPES
+    return "value" in origin and origin.get("type") in BASIC_TYPES
+
+
+def is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""

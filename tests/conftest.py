@@ -1,0 +1,71 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""A throw-away Airflow for the tests, made before any of them imports Airflow."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HOME = tempfile.mkdtemp(prefix="airflow-provider-census-")
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+os.environ["AIRFLOW_HOME"] = HOME
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(HOME) / "dags")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "false"
+os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{HOME}/airflow.db"
+os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "false"
+for variable in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
+    del os.environ[variable]
+(Path(HOME) / "dags").mkdir()
+
+from airflow_provider_census.sandbox import Sandbox  # noqa: E402
+
+PACE = 0.02
+"""Runs of the sandbox take a fiftieth of their time."""
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> str:
+    """A database of Airflow's, made once; its home."""
+    airflow = Path(sys.executable).parent / "airflow"
+    made = subprocess.run([airflow, "db", "migrate"], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout + made.stderr
+    return HOME
+
+
+@pytest.fixture
+def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A local Census behind the connection ``census_default``."""
+    with Sandbox(pace=PACE) as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri)
+        yield sandbox
+
+
+@pytest.fixture
+def run_dag(airflow_db: str) -> Callable[..., Any]:
+    """Run a DAG through ``dag.test()``; the DAG run that it gives tells states and XComs."""
+
+    def run(dag: Any, **kwargs: Any) -> Any:
+        import airflow
+
+        if airflow.__version__.startswith("2."):
+            return dag.test(**kwargs)
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+        DagBundlesManager().sync_bundles_to_db()
+        bag = DagBag(dag_folder=os.devnull)
+        bag.bag_dag(dag)
+        sync_bag_to_db(bag, "dags-folder", None)
+        return dag.test(**kwargs)
+
+    return run
