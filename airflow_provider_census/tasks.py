@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_provider_census.api import sync_runs
 from airflow_provider_census.api.versions import numeric_id
@@ -16,7 +20,8 @@ from airflow_provider_census.exceptions import CensusError, CensusSyncRunError
 from airflow_provider_census.links.census import publish
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator as _Task, Context
+    from airflow.providers.common.compat.sdk import BaseOperator as _Task
+    from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_census.api.flows import Watch
     from airflow_provider_census.api.polling import Polling
@@ -29,6 +34,12 @@ else:
 Run = dict[str, Any]
 
 DEFAULT_CONN_ID = "census_default"
+
+TRIGGER_FAILED = "__fail__"
+"""What Airflow calls the method to go on with when it has given up a trigger."""
+
+BACKSTOP = 600.0
+"""Seconds after the end of a wait at which Airflow is to end it, if the trigger has not."""
 
 EVENTS = ("ended", "timeout", "execution_timeout", "error")
 """How a wait in the triggerer can end."""
@@ -71,6 +82,16 @@ def early_id(argument: str, value: object) -> None:
         numeric_id(argument, value)
 
 
+def _head_start(execution_timeout: float) -> float:
+    """
+    Tell how long before the ``execution_timeout`` a deferred wait must end.
+
+    Airflow 2 lets the task fail at that moment before any code of it can run; Airflow 3 does not look at the
+    time while a task is deferred.
+    """
+    return 0.0 if AIRFLOW_V_3_0_PLUS else min(30.0, execution_timeout / 10)
+
+
 def read_event(event: Any) -> tuple[int | str, str, str]:
     """
     Check what came from the triggerer.
@@ -91,6 +112,20 @@ def read_event(event: Any) -> tuple[int | str, str, str]:
     return run_id, kind, str(event.get("message", ""))
 
 
+def within(seconds: float, ask: Callable[[], str]) -> str | None:
+    """Get an answer that may never come; ``None`` if it does not in time, or cannot be had."""
+    answers: list[str] = []
+
+    def keep() -> None:
+        with suppress(Exception):
+            answers.append(ask())
+
+    thread = threading.Thread(target=keep, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else None
+
+
 class WaitsForSyncRun(_Task):
     """
     The part of a task that waits for a sync run, for an operator and a sensor to be mixed into.
@@ -99,18 +134,18 @@ class WaitsForSyncRun(_Task):
     :ivar tolerance: which ends of the run are a success.
     :ivar polling: how often to look.
     :ivar silent_fail: go on waiting when the token is rejected or the run does not exist.
+    :ivar cancel_on_kill: cancel the run when a user kills the task.
     :ivar timeout: seconds to wait at most.
+    :ivar timeout_error: what to raise when that time is over.
     """
 
     census_conn_id: str
     tolerance: Tolerance
     polling: Polling
     silent_fail: bool
+    cancel_on_kill: bool
     timeout: float
-
-    def _timeout_error(self, message: str) -> Exception:
-        """Make what to raise when the wait is over before the run is."""
-        raise NotImplementedError
+    timeout_error: type[Exception]
 
     def _hook(self) -> CensusHook:
         from airflow_provider_census.hooks.census import CensusHook
@@ -120,8 +155,10 @@ class WaitsForSyncRun(_Task):
     def _bounds(self, known: Mapping[str, Any] | None = None) -> Bounds:
         """Begin a wait now, or go on with one whose bounds are known."""
         now = time.time()
-        limit = self.execution_timeout
-        begun = Bounds(now, now + self.timeout, None if limit is None else now + limit.total_seconds())
+        begun = Bounds(now, now + self.timeout)
+        if self.execution_timeout is not None:
+            limit = self.execution_timeout.total_seconds()
+            begun = replace(begun, execution_deadline=now + limit - _head_start(limit))
         return replace(begun, **(known or {}))
 
     def _look(self, context: Context, hook: CensusHook, watch: Watch, *, alone: bool = True) -> Run | None:
@@ -147,15 +184,46 @@ class WaitsForSyncRun(_Task):
         run = self._look(context, hook, self._watch(sync_run_id))
         if run is not None:
             return run
-        if kind == "timeout":
-            raise self._timeout_error(f"Sync run {sync_run_id} has not ended in time; it goes on in Census.")
+        if kind in {"timeout", "execution_timeout"}:
+            self._give_up(hook, sync_run_id, kind)
+        if kind == "error":
+            raise CensusError(f"The wait for sync run {sync_run_id} ended early, the run goes on: {message}")
+        return self._defer(sync_run_id, bounds)
+
+    def _give_up(self, hook: CensusHook, sync_run_id: int | str, kind: str) -> NoReturn:
+        """End a wait whose time is over, because of one of the two timeouts."""
+        fate = self._release(hook, sync_run_id, kind)
         if kind == "execution_timeout":
             from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
-            raise AirflowTaskTimeout(f"Sync run {sync_run_id} has not ended within the execution_timeout.")
-        if kind == "error":
-            raise CensusError(f"The wait for sync run {sync_run_id} ended early: {message}")
-        self._defer(sync_run_id, bounds)
+            raise AirflowTaskTimeout(
+                f"Sync run {sync_run_id} has not ended within the execution_timeout, "
+                f"{self.execution_timeout}. {fate}"
+            )
+        raise self.timeout_error(
+            f"Sync run {sync_run_id} has not ended within {self.timeout:g} s (timeout). {fate}"
+        )
+
+    def _release(self, hook: CensusHook, sync_run_id: int | str, kind: str) -> str:
+        """Leave a run that nobody waits for any more; tell its fate."""
+        return "The run goes on in Census."
+
+    def _lost_trigger(
+        self, context: Context, hook: CensusHook, sync_run_id: int | str, failure: Mapping[str, Any]
+    ) -> Run:
+        """
+        Go on after Airflow gave up the trigger: it failed, or its time was over and no triggerer had run it.
+
+        :param failure: what Airflow says of it.
+        """
+        self.log.warning("The wait in the triggerer ended without an event: %s", failure.get("error"))
+        run = self._look(context, hook, self._watch(sync_run_id))
+        if run is not None:
+            return run
+        if "timeout" in str(failure.get("error")).lower():
+            self._give_up(hook, sync_run_id, "timeout")
+        trace = "\n".join(failure.get("traceback") or ())
+        raise CensusError(f"The wait for sync run {sync_run_id} failed, the run goes on.\n{trace}".strip())
 
     def _watch(self, sync_run_id: int | str) -> Watch:
         from airflow_provider_census.api.flows import Watch
@@ -173,11 +241,18 @@ class WaitsForSyncRun(_Task):
                 exponential_backoff=self.polling.exponential_backoff,
                 max_wait=self.polling.max_wait,
                 silent_fail=self.silent_fail,
+                cancel_on_kill=self.cancel_on_kill,
                 **asdict(bounds),
             ),
             method_name="execute_complete",
             kwargs=asdict(bounds),
+            timeout=self._backstop(bounds),
         )
+
+    def _backstop(self, bounds: Bounds) -> timedelta:
+        """Tell after how long Airflow should end the wait itself, in case no triggerer does."""
+        ends = [end for end in (bounds.deadline, bounds.execution_deadline) if end is not None]
+        return timedelta(seconds=max(0.0, min(ends) - time.time()) + BACKSTOP)
 
     def _verdict(self, context: Context, hook: CensusHook, run: Run) -> CensusSyncRunError | None:
         """

@@ -139,7 +139,8 @@ def list_sync_runs(
     :param sync_id: id of the sync.
     :param order: ``asc`` or ``desc``, by the time of creation; without it, as Census likes.
     :param page: the one page to get, from 1; without it, all pages as one list.
-    :param per_page: runs on a page, from 1 to 100; without it, 100 where all pages are read, else as Census likes.
+    :param per_page: runs on a page, from 1 to 100; without it, 100 where all pages are read,
+        else as Census likes.
     :raises ValueError: if an argument is out of its bounds.
     :raises CensusNotFoundError: if there is no such sync.
     """

@@ -3,8 +3,8 @@
 """
 What takes more than one request, as generators that a transport drives.
 
-A flow yields a :class:`~airflow_provider_census.api.request.Request` and is sent the :class:`Answer` to it, or
-thrown the :class:`~airflow_provider_census.exceptions.CensusError` that came instead; it yields a
+A flow yields a :class:`~airflow_provider_census.api.request.Request` and is sent the :class:`Answer` to it,
+or thrown the :class:`~airflow_provider_census.exceptions.CensusError` that came instead; it yields a
 :class:`Pause` and is sent nothing when that time is over; what it returns is the result.
 """
 
@@ -24,6 +24,7 @@ from airflow_provider_census.exceptions import (
     CensusApiError,
     CensusAuthError,
     CensusConfigError,
+    CensusConnectionError,
     CensusError,
     CensusNotFoundError,
     CensusTimeoutError,
@@ -60,6 +61,9 @@ class Log(Protocol):
 
     def warning(self, message: str, /, *values: Any) -> Any:
         """Tell trouble."""
+
+    def exception(self, message: str, /, *values: Any) -> Any:
+        """Tell trouble, with the error that is being handled."""
 
 
 Flow = Generator[Request[Any] | Pause, Any, T]
@@ -284,3 +288,194 @@ def wait_for_sync_run(
                 raise CensusTimeoutError(f"{watch} has not ended after {moment - started:.0f} s")
             pause = min(pause, deadline - moment)
         yield Pause(pause)
+
+
+@dataclass(frozen=True)
+class Before:
+    """
+    What was known of a sync before a request to start it left.
+
+    :ivar newest: the highest id of its runs; 0 if there were none.
+    :ivar date: Census' clock at that moment, in seconds since the epoch, if it was told.
+    """
+
+    newest: int
+    date: float | None
+
+
+def survey(sync_id: int | str) -> Flow[Before]:
+    """Take note of a sync's runs before starting another one."""
+    answer: Answer[list[Any]] = yield newest_runs(sync_id)
+    return Before(max(map(_id, _runs(answer)), default=0), answer.date)
+
+
+def newest_runs(sync_id: int | str) -> Request[Any]:
+    """Ask for the newest runs of a sync."""
+    return endpoints.list_sync_runs(sync_id, order="desc", page=1, per_page=endpoints.MOST_PER_PAGE)
+
+
+def trigger_sync(
+    sync_id: int | str,
+    *,
+    force_full_sync: bool,
+    attempts: int,
+    claimed: set[int],
+    log: Log,
+    now: Callable[[], float],
+    rng: random.Random,
+    before: Before | None = None,
+) -> Flow[int]:
+    """
+    Start a run of a sync, exactly one, although Census has no way to mark two requests as the same.
+
+    The request is sent again if it surely did nothing. If nobody knows whether it did, the sync's runs are
+    searched for the one that it started; only if none appears is it sent again.
+
+    :param attempts: how often the request is sent at most.
+    :param claimed: ids of the runs that tasks of this process have; the new one is added.
+    :param now: a clock, in seconds since the epoch.
+    :param before: what was known of the sync before.
+    :returns: the id of the run.
+    :raises CensusApiError: if Census does not start the sync.
+    :raises CensusConnectionError: if Census cannot be reached, or nobody knows what came of the request.
+    """
+    request = replace(endpoints.trigger_sync(sync_id, force_full_sync=force_full_sync), once=True)
+    attempt = 0
+    while True:
+        attempt += 1
+        search = Search(sync_id, force_full_sync, before, claimed, departed=now())
+        try:
+            run_id: int = (yield request).value
+        except CensusError as error:
+            if retries.maybe_done(error):
+                found = yield from _find_after(error, search, log, now)
+                if found is not None:
+                    return _id(found)
+            elif not retries.surely_not_done(error):
+                raise
+            if attempt >= attempts:
+                raise
+            pause = retries.pause(attempt, error, rng)
+            log.warning("%s Attempt %d of %d; next one in %.1f s.", error, attempt, attempts, pause)
+        else:
+            claimed.add(run_id)
+            return run_id
+        yield Pause(pause)
+
+
+SEARCH_PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each look for a run that a request may have started."""
+
+
+def _find_after(
+    error: CensusError, search: Search, log: Log, now: Callable[[], float]
+) -> Flow[dict[str, Any] | None]:
+    """Find what came of a request to start a sync that failed such that it may have started a run."""
+    log.warning(
+        "%s Nobody knows whether that started a run of sync %s; looking for it.", error, search.sync_id
+    )
+    try:
+        found = yield from find_started(search, now)
+    except CensusError as another:
+        raise CensusConnectionError(
+            f"Nobody knows whether a run of sync {search.sync_id} was started. {error} "
+            f"Looking for the run failed, too: {another}",
+            sent=True,
+        ) from another
+    if found is None:
+        log.warning(
+            "No new run of sync %s in %.0f s: it was not started.", search.sync_id, sum(SEARCH_PAUSES)
+        )
+    else:
+        log.warning(
+            "Sync run %s was created at %s, after the request left: it is the one that was started.",
+            found.get("id"),
+            found.get("created_at"),
+        )
+    return found
+
+
+def find_started(search: Search, now: Callable[[], float]) -> Flow[dict[str, Any] | None]:
+    """
+    Look for a run that a request may have started, for a while.
+
+    :returns: the run, claimed; ``None`` if none appeared.
+    :raises CensusError: if the last look failed, so that nobody can tell.
+    """
+    for pause in SEARCH_PAUSES:
+        yield Pause(pause)
+        try:
+            answer: Answer[list[Any]] = yield newest_runs(search.sync_id)
+        except CensusError:
+            if pause == SEARCH_PAUSES[-1]:
+                raise
+        else:
+            found = search.among(answer, now())
+            if found is not None:
+                return found
+    return None
+
+
+def find_active(sync_id: int | str, *, full_sync: bool, since: float) -> Flow[dict[str, Any] | None]:
+    """
+    Look once for a run of a sync that goes on and was created after a moment.
+
+    :param since: the moment, in seconds since the epoch.
+    :returns: the run; ``None`` if there is none.
+    """
+    answer: Answer[list[Any]] = yield newest_runs(sync_id)
+    active = replace(answer, value=[run for run in _runs(answer) if sync_runs.outcome(run) is None])
+    return Search(sync_id, full_sync, Before(0, since), set()).among(active, since)
+
+
+@dataclass(frozen=True)
+class Search:
+    """
+    What is known of the run that a request may have started.
+
+    :ivar sync_id: the sync.
+    :ivar full_sync: whether a full sync was asked for.
+    :ivar before: what was known of the sync before, if anything.
+    :ivar claimed: ids of the runs that tasks of this process have; the one that is found is added.
+    :ivar departed: when the request left, in seconds of our clock, if that is known.
+    """
+
+    sync_id: int | str
+    full_sync: bool
+    before: Before | None
+    claimed: set[int]
+    departed: float | None = None
+
+    def among(self, answer: Answer[list[Any]], now: float) -> dict[str, Any] | None:
+        """
+        Find the run in a list of the sync's runs, and claim it.
+
+        Whether a run was created after our request left is a question of Census' clock: the one of the
+        answer, less the time that has passed here. One that was skipped is only taken if there is no other.
+        """
+        before = self.before or Before(0, None)
+        since = before.date or 0.0
+        if self.departed is not None:
+            since = max(since, self.departed if answer.date is None else answer.date - (now - self.departed))
+        candidates = [
+            (sync_runs.outcome(run) == "skipped", created, run)
+            for run in _runs(answer)
+            if _id(run) > before.newest
+            and _id(run) not in self.claimed
+            and (created := sync_runs.created_at(run)) is not None
+            and created >= since
+            and (run.get("full_sync") is True or not self.full_sync)
+        ]
+        if not candidates:
+            return None
+        found = min(candidates, key=lambda candidate: candidate[:2])[2]
+        self.claimed.add(_id(found))
+        return found
+
+
+def _runs(answer: Answer[list[Any]]) -> list[dict[str, Any]]:
+    return [run for run in answer.value if isinstance(run, dict)]
+
+
+def _id(run: dict[str, Any]) -> int:
+    return run["id"] if isinstance(run.get("id"), int) else 0

@@ -27,6 +27,7 @@ class Request(Generic[T]):
     :ivar json: the body.
     :ivar repeatable: sending it twice does no more than sending it once.
     :ivar paged: the answer comes in pages, and the caller wants all of them as one list.
+    :ivar once: the transport must not send it again, even where that would be safe.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -36,6 +37,7 @@ class Request(Generic[T]):
     json: Mapping[str, Any] | None = None
     repeatable: bool = False
     paged: bool = False
+    once: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"

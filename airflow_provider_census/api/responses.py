@@ -206,7 +206,7 @@ def _decode(reply: Reply) -> tuple[JsonObject | None, str | None]:
 
 
 def _status(reply: Reply, body: JsonObject | None) -> tuple[int, bool]:
-    """Tell the status, and whether it is a refusal: an error body may state it where others use the status line."""
+    """Tell the status, which the body of an error may state as well, and whether it is a refusal."""
     word = (body or {}).get("status")
     if not 200 <= reply.status < 300:
         return reply.status, True

@@ -23,6 +23,8 @@ for, and how long after the first try the last one may begin."""
 
 def worth_repeating(request: Request[Any], error: BaseException) -> bool:
     """Tell whether to send this request again after this failure."""
+    if request.once:
+        return False
     if surely_not_done(error):
         return True
     if isinstance(error, CensusConnectionError):

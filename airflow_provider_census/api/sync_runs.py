@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -41,7 +43,7 @@ def outcome(run: Mapping[str, Any]) -> Outcome | None:
     """
     Tell how a run ended; ``None`` while it goes on, also with a status that this release does not know.
 
-    The flag ``canceled`` counts whatever ``status`` says: a cancelled run may still be ``working`` for a while.
+    The flag ``canceled`` counts whatever ``status`` says: a cancelled run may be ``working`` for a while.
     """
     if run.get("canceled") is True:
         return "canceled"
@@ -148,6 +150,23 @@ def browser_url(base_url: str, run: Mapping[str, Any]) -> str:
     """Tell where a run is seen in a browser."""
     sync_id, run_id = (quote(str(run.get(key)), safe="") for key in ("sync_id", "id"))
     return f"{base_url}/syncs/{sync_id}/history?sync_run_id={run_id}"
+
+
+def created_at(run: Mapping[str, Any]) -> float | None:
+    """
+    Tell when a run was created at the latest, in seconds since the epoch on Census' clock.
+
+    Census cuts the time off, as a rule to milliseconds; ``None`` if it is not a time at all.
+    """
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z?", str(run.get("created_at")))
+    if match is None:
+        return None
+    try:
+        whole = datetime.fromisoformat(match[1]).replace(tzinfo=timezone.utc).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    digits = match[2] or ""
+    return whole + (int(digits or 0) + 1) / 10.0 ** len(digits)
 
 
 def _count(run: Mapping[str, Any], key: str) -> int:

@@ -40,7 +40,8 @@ def id_or_slug(argument: str, value: object) -> str:
         return numeric_id(argument, value)
     except ValueError as error:
         raise ValueError(
-            f"{argument} must be an id (a positive whole number) or a slug (a non-empty string), not {value!r}"
+            f"{argument} must be an id (a positive whole number) or a slug (a non-empty string), "
+            f"not {value!r}"
         ) from error
 
 

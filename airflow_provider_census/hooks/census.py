@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+CLAIMED: set[int] = set()
+"""Ids of the runs that tasks of this process started or took for theirs."""
 
 
 def lift(endpoint: Callable[P, Request[T]]) -> Callable[Concatenate[CensusHook, P], T]:
@@ -77,9 +82,39 @@ class CensusHook(BaseHook):
     get_destination_object = lift(endpoints.get_destination_object)
     get_sync_run = lift(endpoints.get_sync_run)
     list_sync_runs = lift(endpoints.list_sync_runs)
-    trigger_sync = lift(endpoints.trigger_sync)
     create_sync = lift(endpoints.create_sync)
     cancel_sync_run = lift(endpoints.cancel_sync_run)
+
+    def trigger_sync(
+        self, sync_id: int | str, *, force_full_sync: bool = False, before: flows.Before | None = None
+    ) -> int:
+        """
+        Start a run of a sync, exactly one, whatever happens to the request on its way.
+
+        If nobody knows whether a request arrived, this looks for the run that it may have started, and only
+        sends another one if there is none.
+
+        :param sync_id: id of the sync.
+        :param force_full_sync: sync all records instead of the changed ones; append syncs do not support it.
+        :param before: what :func:`~airflow_provider_census.api.flows.survey` found of the sync before.
+        :returns: the id of the new run.
+        :raises ValueError: if an argument is not what it should be.
+        :raises CensusNotFoundError: if there is no such sync.
+        :raises CensusApiError: if Census does not start it.
+        :raises CensusConnectionError: if Census cannot be reached, or nobody knows what came of the request.
+        """
+        return self.drive(
+            flows.trigger_sync(
+                sync_id,
+                force_full_sync=force_full_sync,
+                attempts=self.settings.attempts,
+                claimed=CLAIMED,
+                log=self.log,
+                now=time.time,
+                rng=random.Random(),
+                before=before,
+            )
+        )
 
     def run(self, request: Request[T]) -> T:
         """
@@ -168,6 +203,17 @@ class CensusHook(BaseHook):
 
         return WorkerTransport(self.settings, self.log)
 
+    def cancel_at_once(self, sync_run_id: int | str, timeout: float) -> None:
+        """
+        Cancel a sync run in one attempt, over a connection of its own: for a task that is being killed.
+
+        :param timeout: seconds to connect, and again to be answered.
+        """
+        from airflow_provider_census.transports.worker import WorkerTransport
+
+        hurried = replace(self.settings, timeout=timeout, attempts=1)
+        WorkerTransport(hurried, self.log).send(endpoints.cancel_sync_run(sync_run_id))
+
     def test_connection(self) -> tuple[bool, str]:
         """
         Try the connection: what the Test button of the UI and ``airflow connections test`` call.
@@ -175,7 +221,7 @@ class CensusHook(BaseHook):
         :returns: whether it works, and a sentence that says what was seen or what is wrong.
         """
         try:
-            sources = self.run(replace(endpoints.list_sources(), repeatable=False))
+            sources = self.run(replace(endpoints.list_sources(), once=True))
         except (CensusError, AirflowException) as error:
             return False, str(error)
         return True, f"Connected to {self.settings.base_url}: the API token sees {len(sources)} sources."

@@ -11,18 +11,27 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
 
 from airflow_provider_census import tasks
 from airflow_provider_census.api.polling import Polling
-from airflow_provider_census.api.sync_runs import Tolerance, browser_url
-from airflow_provider_census.exceptions import CensusTimeoutError
+from airflow_provider_census.api.sync_runs import Tolerance, browser_url, judge, outcome
+from airflow_provider_census.api.versions import numeric_id
+from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
 from airflow_provider_census.links.census import CensusSyncRunLink, publish
+from airflow_provider_census.task_state import RUNNING, task_state
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_census.hooks.census import CensusHook
+
+RUN_ID_KEY = "sync_run_id"
+"""The XCom that holds the id of the run as soon as there is one."""
+
+STATE_TIME = 1.5
+CANCEL_TIME = 1.25
+"""Seconds that a killed task takes to ask for its state; to cancel its run, to connect and to be answered."""
 
 SEVEN_DAYS = timedelta(days=7)
 
@@ -34,21 +43,30 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
     By default the task is done as soon as the run is started: green means *started*, not *synced*. With
     ``wait_for_completion=True`` it waits, and fails if the run does not complete.
 
-    The task's return value is the id of the run. When it waited, the XCom ``sync_run`` holds the finished run.
+    The task's return value is the id of the run, which the XCom ``sync_run_id`` also holds while it waits.
+    When it waited, the XCom ``sync_run`` holds the finished run.
 
     :param sync_id: id of the sync (templated).
     :param census_conn_id: id of the Airflow connection, of type ``census`` (templated).
     :param force_full_sync: sync all records instead of the changed ones; append syncs do not support it
         (templated: ``true`` and ``false``).
+    :param durable: in a retry, go on with the run that an earlier try started, as long as it did not fail.
+        From Airflow 3.3 on, the task remembers its run; before, a retry takes over any run of the sync that
+        is going on and was created in the time of this DAG run.
     :param wait_for_completion: wait until the run has ended. All that follows only matters then.
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poll_interval: seconds between two looks at the run; ``None`` lets them grow with the time waited,
         from 5 to 60 seconds.
-    :param timeout: seconds, or a ``timedelta``, to wait at most; then the task fails, the run goes on.
-    :param on_skipped_run: what it means if Census skipped the run because an earlier run of the sync was still
-        going: ``"fail"``, ``"skip"`` (the task) or ``"succeed"``.
+    :param timeout: seconds, or a ``timedelta``, to wait at most; then the task fails, and the run goes on
+        unless ``cancel_on_timeout``.
+    :param on_skipped_run: what it means if Census skipped the run because an earlier run of the sync was
+        still going: ``"fail"``, ``"skip"`` (the task) or ``"succeed"``.
     :param max_records_failed: fail if the destination rejected more records; ``None`` for any number.
     :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number.
+    :param cancel_on_timeout: cancel the run when ``timeout`` is reached. It always is when Airflow's
+        ``execution_timeout`` is.
+    :param cancel_on_kill: cancel the run when a user marks the waiting task as failed or success, clears or
+        deletes it. A worker or triggerer that stops is none of these.
     :raises ValueError: if an argument is not what it should be.
     :raises CensusApiError: if Census does not start the sync.
     :raises CensusSyncRunError: if the run ended in another way than it should.
@@ -59,6 +77,9 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
     operator_extra_links = (CensusSyncRunLink(),)
     ui_color = "#f5e9ff"
     silent_fail = False
+    timeout_error = CensusTimeoutError
+    _killed = False
+    _waiting_for: tuple[CensusHook, int, Any] | None = None
 
     def __init__(
         self,
@@ -73,6 +94,9 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         on_skipped_run: str = "fail",
         max_records_failed: int | None = None,
         max_records_invalid: int | None = None,
+        cancel_on_timeout: bool = False,
+        cancel_on_kill: bool = True,
+        durable: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -87,6 +111,9 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         )
         self.timeout = tasks.seconds("timeout", timeout)
         self.tolerance = Tolerance(on_skipped_run, max_records_failed, max_records_invalid)
+        self.cancel_on_timeout = cancel_on_timeout
+        self.cancel_on_kill = cancel_on_kill
+        self.durable = durable
         if not wait_for_completion:
             self._warn_of_idle_options()
 
@@ -99,6 +126,8 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
                 "on_skipped_run": self.tolerance.on_skipped_run != "fail",
                 "max_records_failed": self.tolerance.max_records_failed is not None,
                 "max_records_invalid": self.tolerance.max_records_invalid is not None,
+                "cancel_on_timeout": self.cancel_on_timeout,
+                "cancel_on_kill": not self.cancel_on_kill,
             }.items()
             if is_set
         ]
@@ -113,23 +142,98 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
     def execute(self, context: Context) -> int:
         """Start the sync, and wait for the run if asked to."""
         hook = self._hook()
-        sync_run_id = hook.trigger_sync(self.sync_id, force_full_sync=self._force_full_sync())
+        sync_run_id = self._start_or_rejoin(context, hook)
         url = browser_url(hook.settings.base_url, {"id": sync_run_id, "sync_id": self.sync_id})
-        self.log.info("Started sync run %s of sync %s. %s", sync_run_id, self.sync_id, url)
+        self.log.info("Sync run %s of sync %s is started. %s", sync_run_id, self.sync_id, url)
+        context["ti"].xcom_push(key=RUN_ID_KEY, value=sync_run_id)
         publish(context, url)
         if not self.wait_for_completion:
             return sync_run_id
-        bounds = self._bounds()
-        if self.deferrable:
-            run = self._look_or_defer(context, hook, sync_run_id, bounds)
-        else:
-            run = self._wait_here(hook, sync_run_id, bounds)
+        self._waiting_for = hook, sync_run_id, context["ti"]
+        try:
+            if self._killed:  # while the run was being started
+                self.on_kill()
+                raise CensusError("The task was killed.")
+            bounds = self._bounds()
+            if self.deferrable:
+                run = self._look_or_defer(context, hook, sync_run_id, bounds)
+            else:
+                run = self._wait_here(hook, sync_run_id, bounds)
+        except AirflowTaskTimeout:
+            self._release(hook, sync_run_id, "execution_timeout")
+            raise
+        finally:
+            self._waiting_for = None
         return self._conclude(context, hook, run)
 
     def execute_complete(self, context: Context, event: Any = None, **bounds: Any) -> int:
         """Take over from the triggerer: read the run again, and judge it."""
         hook = self._hook()
         return self._conclude(context, hook, self._resume(context, hook, event, self._bounds(bounds)))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on, also after Airflow gave up the trigger: what the run has become counts, not who saw it."""
+        if next_method != tasks.TRIGGER_FAILED:
+            return super().resume_execution(next_method, next_kwargs, context)
+        ti = context["ti"]
+        sync_run_id = ti.xcom_pull(task_ids=self.task_id, key=RUN_ID_KEY, map_indexes=ti.map_index)
+        hook = self._hook()
+        run = self._lost_trigger(context, hook, sync_run_id, next_kwargs or {})
+        return self._conclude(context, hook, run)
+
+    def _start_or_rejoin(self, context: Context, hook: CensusHook) -> int:
+        """Start a run, unless an earlier try of this task instance did."""
+        sync_id, full_sync, ti = numeric_id("sync_id", self.sync_id), self._full_sync(), context["ti"]
+        store = context.get("task_state_store")
+        if not self.durable or (store is None and ti.try_number <= 1):
+            return hook.trigger_sync(sync_id, force_full_sync=full_sync)
+        if store is None:
+            return self._active_run(context, hook, sync_id, full_sync) or hook.trigger_sync(
+                sync_id, force_full_sync=full_sync
+            )
+        from airflow_provider_census.durable import Memory
+
+        memory = Memory(store, hook, self.log, sync_id=sync_id, full_sync=full_sync, max_tries=ti.max_tries)
+        earlier = memory.earlier_run()
+        if earlier is not None and self._takes_over(*earlier):
+            sync_run_id = int(earlier[0]["id"])
+            memory.keep(sync_run_id)
+            return sync_run_id
+        return memory.start()
+
+    def _takes_over(self, run: dict[str, Any], cleared: bool) -> bool:
+        """Tell whether the run of an earlier try makes another one needless."""
+        name = f"sync run {run['id']} of sync {self.sync_id}, which an earlier try started"
+        if outcome(run) is None:
+            self.log.info("Waiting on for %s.", name)
+            return True
+        if cleared:
+            self.log.info("The task was cleared to sync again: not counting %s.", name)
+            return False
+        good = judge(run, self.tolerance, "").error is None
+        self.log.info(
+            "%s %s: %s.", "Taking over" if good else "Starting afresh after", name, run.get("status")
+        )
+        return good
+
+    def _active_run(self, context: Context, hook: CensusHook, sync_id: str, full_sync: bool) -> int | None:
+        """Find what an earlier try may have started, on an Airflow without a task state store."""
+        from airflow_provider_census.api import flows
+
+        begun = context["dag_run"].start_date
+        if begun is None:
+            return None
+        run = hook.drive(flows.find_active(sync_id, full_sync=full_sync, since=begun.timestamp()))
+        if run is None:
+            return None
+        self.log.warning(
+            "Try %s of this task takes over sync run %s, which is going on since %s. "
+            "It may be another task's; durable=False starts a new one.",
+            context["ti"].try_number,
+            run["id"],
+            run.get("created_at"),
+        )
+        return int(run["id"])
 
     def _wait_here(self, hook: CensusHook, sync_run_id: int, bounds: tasks.Bounds) -> dict[str, Any]:
         from airflow_provider_census.api import flows
@@ -143,12 +247,48 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
             rng=random.Random(),
         )
         try:
-            return hook.drive(wait)
-        except CensusTimeoutError as error:
-            raise self._timeout_error(f"{error}; it goes on in Census.") from error
+            return hook.drive(wait, self._sleep)
+        except CensusTimeoutError:
+            self._give_up(hook, sync_run_id, "timeout")
 
-    def _timeout_error(self, message: str) -> CensusTimeoutError:
-        return CensusTimeoutError(f"{message} The task waits {self.timeout:g} s at most (timeout).")
+    def _sleep(self, seconds: float) -> None:
+        """Sleep, but not on when the task is killed; a signal alone does not end a sleep."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._killed:
+                raise CensusError("The task was killed while it waited for its sync run.")
+            time.sleep(min(left, 1.0))
+
+    def _release(self, hook: CensusHook, sync_run_id: int | str, kind: str) -> str:
+        """Cancel a run that has no time left."""
+        if kind == "timeout" and not self.cancel_on_timeout:
+            return super()._release(hook, sync_run_id, kind)
+        try:
+            hook.cancel_sync_run(sync_run_id)
+        except CensusError as error:
+            return f"The run could not be cancelled and may go on in Census: {error}"
+        self.log.warning("Cancelled sync run %s: its time is over.", sync_run_id)
+        return "The run was cancelled."
+
+    def on_kill(self) -> None:
+        """
+        Cancel the run if a user killed the task; not if the worker stops, for a retry goes on with it.
+
+        Airflow gives little time for this, so there is one attempt, over a connection of its own.
+        """
+        self._killed = True
+        if self._waiting_for is None or not self.cancel_on_kill:
+            return
+        hook, sync_run_id, ti = self._waiting_for
+        state = tasks.within(STATE_TIME, lambda: task_state(ti))
+        if state is None or state == RUNNING:
+            self.log.warning("Killed, but by no user: sync run %s goes on.", sync_run_id)
+            return
+        self.log.warning("The task is %s now: cancelling sync run %s.", state, sync_run_id)
+        try:
+            hook.cancel_at_once(sync_run_id, CANCEL_TIME)
+        except CensusError as error:
+            self.log.warning("Sync run %s may go on: %s", sync_run_id, error)
 
     def _conclude(self, context: Context, hook: CensusHook, run: dict[str, Any]) -> int:
         context["ti"].xcom_push(key="sync_run", value=run)
@@ -156,7 +296,7 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
             raise error
         return int(run["id"])
 
-    def _force_full_sync(self) -> bool:
+    def _full_sync(self) -> bool:
         """Read the flag, which a template renders to a word."""
         words = {"true": True, "false": False}
         word = str(self.force_full_sync).strip().lower()

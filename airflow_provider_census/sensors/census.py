@@ -48,8 +48,8 @@ class CensusSyncRunSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poke_interval: seconds, or a ``timedelta``, between two looks at the run; ``None`` lets them grow
         with the time waited, from 5 to 60 seconds; 60 in mode ``reschedule``.
-    :param on_skipped_run: what it means if Census skipped the run because an earlier run of the sync was still
-        going: ``"fail"``, ``"skip"`` (the task) or ``"succeed"``.
+    :param on_skipped_run: what it means if Census skipped the run because an earlier run of the sync was
+        still going: ``"fail"``, ``"skip"`` (the task) or ``"succeed"``.
     :param max_records_failed: fail if the destination rejected more records; ``None`` for any number.
     :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number.
     :raises ValueError: if an argument is not what it should be.
@@ -62,6 +62,8 @@ class CensusSyncRunSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
     template_fields: Sequence[str] = ("sync_run_id", "census_conn_id")
     operator_extra_links = (CensusSyncRunLink(),)
     ui_color = "#f5e9ff"
+    cancel_on_kill = False
+    timeout_error = AirflowSensorTimeout
     _poking: tuple[CensusHook, Watch] | None = None
 
     def __init__(
@@ -119,6 +121,15 @@ class CensusSyncRunSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
             run = self._resume(context, hook, event, self._bounds(bounds))
             return self._conclude(context, hook, run)
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on, also after Airflow gave up the trigger: what the run has become counts, not who saw it."""
+        if next_method != tasks.TRIGGER_FAILED:
+            return super().resume_execution(next_method, next_kwargs, context)
+        with self._as_a_sensor():
+            hook = self._hook()
+            run = self._lost_trigger(context, hook, self.sync_run_id, next_kwargs or {})
+            return self._conclude(context, hook, run)
+
     @contextmanager
     def _as_a_sensor(self) -> Iterator[None]:
         """Skip where Airflow's own loop would have skipped, which a deferred sensor does not go through."""
@@ -141,9 +152,6 @@ class CensusSyncRunSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
         if self.polling.interval is not None:
             return float(super()._get_next_poke_interval(started_at, run_duration, poke_count))
         return self.polling.pause(run_duration(), poke_count, random.Random())
-
-    def _timeout_error(self, message: str) -> AirflowSensorTimeout:
-        return AirflowSensorTimeout(f"{message} The sensor waits {self.timeout:g} s at most (timeout).")
 
     def _conclude(self, context: Context, hook: CensusHook, run: dict[str, Any]) -> dict[str, Any]:
         if error := self._verdict(context, hook, run):

@@ -13,12 +13,16 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_census.api import flows
+from airflow_provider_census.api import endpoints, flows
 from airflow_provider_census.api.polling import Polling
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
+from airflow_provider_census.task_state import DEFERRED, task_state
 
 LAST_LOOK = 5.0
 """Seconds after the end of a wait that its last look may still take."""
+
+STATE_TIME = 10.0
+"""Seconds that Airflow may take to tell the state of a task that may have been killed."""
 
 
 class CensusSyncRunTrigger(BaseTrigger):
@@ -36,6 +40,8 @@ class CensusSyncRunTrigger(BaseTrigger):
     :param started: when the wait began, in seconds since the epoch; ``None`` for now.
     :param deadline: when the wait is over, in seconds since the epoch; ``None`` for never.
     :param execution_deadline: the same for the task's ``execution_timeout``.
+    :param cancel_on_kill: cancel the run when a user marks the waiting task as failed or success, clears or
+        deletes it.
     """
 
     def __init__(
@@ -49,6 +55,7 @@ class CensusSyncRunTrigger(BaseTrigger):
         started: float | None = None,
         deadline: float | None = None,
         execution_deadline: float | None = None,
+        cancel_on_kill: bool = False,
         **_of_another_release: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -61,6 +68,8 @@ class CensusSyncRunTrigger(BaseTrigger):
         self.started = started
         self.deadline = deadline
         self.execution_deadline = execution_deadline
+        self.cancel_on_kill = cancel_on_kill
+        self._waiting = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give the arguments from which the triggerer makes this trigger again."""
@@ -68,7 +77,42 @@ class CensusSyncRunTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and tell how the wait ended."""
-        yield TriggerEvent({"sync_run_id": self.sync_run_id, **await self._wait()})
+        self._waiting = True
+        try:
+            end = await self._wait()
+        except asyncio.CancelledError:
+            # From Airflow 3.3 on, the triggerer calls on_kill by itself, and not when it stops.
+            if not hasattr(BaseTrigger, "on_kill"):
+                await self.on_kill()
+            raise
+        self._waiting = False
+        yield TriggerEvent({"sync_run_id": self.sync_run_id, **end})
+
+    async def on_kill(self) -> None:
+        """
+        Cancel the run if a user killed the task.
+
+        The triggerer also ends a trigger that another triggerer took over, or all of them when it stops: then
+        the task is still deferred, and its run goes on.
+        """
+        if not self.cancel_on_kill or not self._waiting or self.task_instance is None:
+            return
+        self._waiting = False
+        try:
+            # On Python 3.10 and 3.11 a blocking call is only possible in a thread here.
+            state = await asyncio.wait_for(asyncio.to_thread(task_state, self.task_instance), STATE_TIME)
+        except Exception as error:  # noqa: BLE001 - whatever Airflow could not tell, the run must not suffer for it
+            self.log.warning("Cannot tell whether the task was killed; its sync run goes on: %r", error)
+            return
+        if state == DEFERRED:
+            return
+        self.log.warning("The task is %s now: cancelling sync run %s.", state, self.sync_run_id)
+        from airflow_provider_census.hooks.census import CensusHook
+
+        try:
+            await CensusHook(self.census_conn_id).arun(endpoints.cancel_sync_run(self.sync_run_id))
+        except CensusError as error:
+            self.log.warning("Sync run %s may go on: %s", self.sync_run_id, error)
 
     async def _wait(self) -> dict[str, str]:
         from airflow_provider_census.hooks.census import CensusHook
