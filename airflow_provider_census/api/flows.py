@@ -356,7 +356,7 @@ def trigger_sync(
             if attempt >= attempts:
                 raise
             pause = retries.pause(attempt, error, rng)
-            log.warning("%s Attempt %d of %d; next one in %.1f s.", error, attempt, attempts, pause)
+            log.warning("%s (attempt %d of %d, the next one in %.1f s)", error, attempt, attempts, pause)
         else:
             claimed.add(run_id)
             return run_id

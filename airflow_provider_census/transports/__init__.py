@@ -54,7 +54,7 @@ def retry_policy(request: Request[Any], settings: Settings, log: Log) -> dict[st
 
     def tell(state: RetryCallState) -> None:
         log.warning(
-            "%s Attempt %d of %d; next one in %.1f s.",
+            "%s (attempt %d of %d, the next one in %.1f s)",
             failure(state),
             state.attempt_number,
             settings.attempts,

@@ -71,10 +71,12 @@ class TriggererTransport:
     async def _send_once(self, request: Request[T]) -> Answer[T]:
         try:
             reply = await self._exchange(request)
-        except (aiohttp.ClientError, asyncio.TimeoutError, ValueError) as error:
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
             sent = not isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
-            raise transports.lost(request, self.settings, error, sent=sent) from error
-        return Answer(responses.read(request, reply, self.settings.token), reply.date)
+            lost = transports.lost(request, self.settings, error, sent=sent)
+        else:
+            return Answer(responses.read(request, reply, self.settings.token), reply.date)
+        raise lost  # out here, for the library's error holds the request, and that the token
 
     async def _exchange(self, request: Request[Any]) -> Reply:
         async with self._session.request(

@@ -64,8 +64,10 @@ class WorkerTransport:
         try:
             reply = self._exchange(request)
         except requests.RequestException as error:
-            raise transports.lost(request, self.settings, error, sent=_sent(error)) from error
-        return Answer(responses.read(request, reply, self.settings.token), reply.date)
+            lost = transports.lost(request, self.settings, error, sent=_sent(error))
+        else:
+            return Answer(responses.read(request, reply, self.settings.token), reply.date)
+        raise lost  # out here, for the library's error holds the request, and that the token
 
     def _exchange(self, request: Request[Any]) -> Reply:
         deadline = time.monotonic() + self.settings.timeout
