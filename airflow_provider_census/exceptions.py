@@ -71,6 +71,10 @@ class CensusRateLimitError(CensusApiError):
     """Too many requests (HTTP 429), also after waiting as long as Census asked for."""
 
 
+class CensusLookupError(CensusError, ValueError):
+    """No sync has the label, or several have."""
+
+
 class CensusTimeoutError(CensusError, TimeoutError):
     """A wait lasted longer than its ``timeout``; what was waited for may still be going on in Census."""
 

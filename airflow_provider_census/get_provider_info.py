@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_census.api.versions import DEFAULT_VERSION, END_OF_V1, VERSIONS
+
 INTEGRATION = "Census"
 
 
@@ -59,8 +61,16 @@ CONN_FIELDS: dict[str, Any] = {
     },
     "api_version": {
         "label": "API version",
-        "description": "Version of the Census API that the token is for. Default: v1.",
-        "schema": {"type": ["string", "null"], "default": "v1", "enum": ["v1"]},
+        "description": (
+            f"v1 takes the API key of a workspace, and ends on {END_OF_V1}; "
+            f"v2 takes a personal access token. Default: {DEFAULT_VERSION}."
+        ),
+        "schema": {"type": ["string", "null"], "default": DEFAULT_VERSION, "enum": list(VERSIONS)},
+    },
+    "group_id": {
+        "label": "Fivetran group",
+        "description": "Id of the group in which API v2 creates things; not needed to run syncs.",
+        "schema": {"type": ["string", "null"], "default": None},
     },
 }
 """The extra fields of the connection form."""

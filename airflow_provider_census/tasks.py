@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_provider_census.api import sync_runs
-from airflow_provider_census.api.versions import numeric_id
+from airflow_provider_census.api.request import any_id
 from airflow_provider_census.exceptions import CensusError, CensusSyncRunError
 from airflow_provider_census.links.census import publish
 
@@ -79,7 +79,7 @@ def early_id(argument: str, value: object) -> None:
     :raises ValueError: if it cannot become an id.
     """
     if value is None or isinstance(value, (int, float)) or (isinstance(value, str) and "{" not in value):
-        numeric_id(argument, value)
+        any_id(argument, value)
 
 
 def _head_start(execution_timeout: float) -> float:
@@ -101,7 +101,7 @@ def read_event(event: Any) -> tuple[int | str, str, str]:
     """
     try:
         run_id, kind = event["sync_run_id"], event["event"]
-        numeric_id("sync_run_id", run_id)
+        any_id("sync_run_id", run_id)
         if kind not in EVENTS:
             raise ValueError(f"there is no event {kind!r}")
     except (TypeError, KeyError, ValueError) as error:

@@ -10,11 +10,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from airflow_provider_census.api.versions import DEFAULT_VERSION, ROOTS
+from airflow_provider_census.api.request import Request
+from airflow_provider_census.api.versions import DEFAULT_VERSION, VERSIONS, adapt
 from airflow_provider_census.exceptions import CensusConfigError
+
+T = TypeVar("T")
 
 DEFAULT_HOST = "app.getcensus.com"
 DEFAULT_TIMEOUT = 60.0
@@ -30,7 +33,8 @@ class Settings:
     :ivar token: the API token.
     :ivar timeout: seconds for one request.
     :ivar attempts: how often a request is sent at most.
-    :ivar api_version: a key of :data:`~airflow_provider_census.api.versions.ROOTS`.
+    :ivar api_version: a key of :data:`~airflow_provider_census.api.versions.VERSIONS`.
+    :ivar group_id: the Fivetran group in which API v2 creates things.
     """
 
     base_url: str
@@ -38,11 +42,25 @@ class Settings:
     timeout: float = DEFAULT_TIMEOUT
     attempts: int = DEFAULT_ATTEMPTS
     api_version: str = DEFAULT_VERSION
+    group_id: str | None = None
 
     @property
     def api_url(self) -> str:
         """The address that the paths of requests are appended to."""
-        return self.base_url + ROOTS[self.api_version]
+        return self.base_url + VERSIONS[self.api_version].root
+
+    @property
+    def hints(self) -> Mapping[int, str]:
+        """What to tell a person besides an HTTP status."""
+        return VERSIONS[self.api_version].hints
+
+    def adapt(self, request: Request[T]) -> Request[T]:
+        """
+        Put a request in the terms of the version of the API.
+
+        :raises ValueError: if that version does not have it, or needs more for it.
+        """
+        return adapt(request, self.api_version, self.group_id)
 
 
 def settings(
@@ -65,7 +83,8 @@ def settings(
             _token(password),
             _seconds(fields, "timeout"),
             _attempts(fields, "attempts"),
-            _version(fields, "api_version"),
+            api_version(_given(fields, "api_version", DEFAULT_VERSION)),
+            _group(fields, "group_id"),
         )
     except CensusConfigError as error:
         shown = _shown((host or "").strip() or DEFAULT_HOST)
@@ -170,10 +189,21 @@ def _attempts(extra: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def _version(extra: Mapping[str, Any], key: str) -> str:
-    value = _given(extra, key, DEFAULT_VERSION)
-    if not isinstance(value, str) or value not in ROOTS:
-        raise CensusConfigError(f"extra field '{key}' must be one of {', '.join(ROOTS)}, not {value!r}")
+def api_version(value: object) -> str:
+    """
+    Check the name of a version of the API.
+
+    :raises CensusConfigError: if this provider does not speak it.
+    """
+    if not isinstance(value, str) or value not in VERSIONS:
+        raise CensusConfigError(f"api_version must be one of {', '.join(VERSIONS)}, not {value!r}")
+    return value
+
+
+def _group(extra: Mapping[str, Any], key: str) -> str | None:
+    value = _given(extra, key, None)
+    if value is not None and not isinstance(value, str):
+        raise CensusConfigError(f"extra field '{key}' must be the id of a Fivetran group, not {value!r}")
     return value
 
 

@@ -11,6 +11,7 @@ or thrown the :class:`~airflow_provider_census.exceptions.CensusError` that came
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -143,15 +144,15 @@ AUTH_PAUSE = 1.0
 """Seconds after a rejected token before a look that is alone tries it again."""
 
 
-class Watch:
+class Lookout(ABC, Generic[T]):
     """
-    What a wait for a sync run remembers from look to look, and says in the log.
+    What a wait remembers of the looks that failed, and says of them in the log.
 
-    :param sync_run_id: the run.
-    :param log: where progress and outages are told.
+    :param name: what is waited for, in words.
+    :param request: what asks for it.
+    :param log: where outages are told.
     :param now: a clock, in seconds.
     :param endure: go on after errors that would end the wait, as a sensor with ``silent_fail`` does.
-    :ivar run: the run as last seen.
     """
 
     AUTH_ERRORS = 3
@@ -162,16 +163,13 @@ class Watch:
     """Seconds between two log lines about the same outage, at first and at most; they double in between."""
 
     def __init__(
-        self, sync_run_id: int | str, log: Log, now: Callable[[], float], *, endure: bool = False
+        self, name: str, request: Request[Any], log: Log, now: Callable[[], float], *, endure: bool = False
     ) -> None:
-        self.request = endpoints.get_sync_run(sync_run_id)
-        self._name = f"Sync run {sync_run_id}"
+        self.request = request
+        self._name = name
         self._log = log
         self._now = now
         self._endure = endure
-        self.run: dict[str, Any] | None = None
-        self._progress = ""
-        self._unknown = ""
         self._auth_errors = 0
         self._out_since: float | None = None
         self._silence = self.FIRST_SILENCE
@@ -180,33 +178,23 @@ class Watch:
     def __str__(self) -> str:
         return self._name
 
-    def saw(self, run: dict[str, Any]) -> bool:
-        """Take note of the run as it is now; tell whether it has ended."""
+    def saw(self, now: T) -> bool:
+        """Take note of a look that succeeded; tell whether what is waited for has ended."""
         if self._out_since is not None:
             self._log.info("Census answers again, after %.0f s.", self._now() - self._out_since)
-        self.run = run
         self._auth_errors = 0
         self._out_since = None
-        ended = sync_runs.outcome(run) is not None
-        status = str(run.get("status"))
-        if not ended and status not in sync_runs.RUNNING and status != self._unknown:
-            self._unknown = status
-            self._log.warning(
-                "%s has the status %r, which this release does not know; taken for running.",
-                self._name,
-                status,
-            )
-        progress = sync_runs.progress(run)
-        if progress != self._progress:
-            self._progress = progress
-            self._log.info("%s of sync %s: %s", self._name, run.get("sync_id"), progress)
-        return ended
+        return self._has_ended(now)
+
+    @abstractmethod
+    def _has_ended(self, now: T) -> bool:
+        """Tell whether what was seen has ended, and its progress in the log."""
 
     def missed(self, error: CensusError) -> None:
         """
         Take note of a look that failed; raise the error if it ends the wait.
 
-        An outage does not: the run goes on without us, and the next look may tell its end.
+        An outage does not: what is waited for goes on without us, and the next look may tell its end.
         """
         self._auth_errors = self._auth_errors + 1 if isinstance(error, CensusAuthError) else 0
         final = isinstance(error, (CensusNotFoundError, CensusConfigError))
@@ -224,6 +212,56 @@ class Watch:
             )
             self._silent_until = now + self._silence
             self._silence = min(2 * self._silence, self.LONGEST_SILENCE)
+
+
+class Watch(Lookout[dict[str, Any]]):
+    """
+    A wait for a sync run.
+
+    :param sync_run_id: the run.
+    :ivar run: the run as last seen.
+    """
+
+    def __init__(
+        self, sync_run_id: int | str, log: Log, now: Callable[[], float], *, endure: bool = False
+    ) -> None:
+        request = endpoints.get_sync_run(sync_run_id)
+        super().__init__(f"Sync run {sync_run_id}", request, log, now, endure=endure)
+        self.run: dict[str, Any] | None = None
+        self._progress = ""
+        self._unknown = ""
+
+    def _has_ended(self, now: dict[str, Any]) -> bool:
+        self.run = now
+        ended = sync_runs.outcome(now) is not None
+        status = str(now.get("status"))
+        if not ended and status not in sync_runs.RUNNING and status != self._unknown:
+            self._unknown = status
+            self._log.warning(
+                "%s has the status %r, which this release does not know; taken for running.",
+                self._name,
+                status,
+            )
+        progress = sync_runs.progress(now)
+        if progress != self._progress:
+            self._progress = progress
+            self._log.info("%s of sync %s: %s", self._name, now.get("sync_id"), progress)
+        return ended
+
+
+class RefreshWatch(Lookout[str]):
+    """
+    A wait for a refresh.
+
+    :param request: what asks how far it is.
+    """
+
+    def __init__(self, request: Request[str], log: Log, now: Callable[[], float]) -> None:
+        super().__init__(f"The refresh of {request.path}", request, log, now)
+
+    def _has_ended(self, now: str) -> bool:
+        self._log.info("%s: %s", self._name, now)
+        return now != "processing"
 
 
 def look(watch: Watch, *, alone: bool) -> Flow[dict[str, Any] | None]:
@@ -248,38 +286,38 @@ def look(watch: Watch, *, alone: bool) -> Flow[dict[str, Any] | None]:
     return None
 
 
-def wait_for_sync_run(
-    watch: Watch,
+def wait(
+    watch: Lookout[T],
     polling: Polling,
     *,
     started: float,
     deadline: float | None,
     now: Callable[[], float],
     rng: random.Random,
-) -> Flow[dict[str, Any]]:
+) -> Flow[T]:
     """
-    Look at a run until it has ended, however it has.
+    Look at a sync run or a refresh until it has ended, however it has.
 
     :param started: when the wait began, in seconds of the clock.
     :param deadline: when the wait is over, in seconds of the clock; ``None`` for never.
     :param now: the clock.
-    :returns: the finished run.
-    :raises CensusTimeoutError: if the run goes on at the deadline.
-    :raises CensusNotFoundError: if there is no such run.
+    :returns: what was seen when it had ended: the finished run, or the status of the refresh.
+    :raises CensusTimeoutError: if it goes on at the deadline.
+    :raises CensusNotFoundError: if there is no such thing.
     :raises CensusAuthError: if the token is rejected at three looks in a row.
     """
     looks = 0
     while True:
         asked = 0.0
         try:
-            run: dict[str, Any] = (yield watch.request).value
+            seen: T = (yield watch.request).value
         except CensusError as error:
             watch.missed(error)
             if isinstance(error, CensusApiError):
                 asked = min(error.retry_after or 0.0, retries.LONGEST_RETRY_AFTER)
         else:
-            if watch.saw(run):
-                return run
+            if watch.saw(seen):
+                return seen
         looks += 1
         moment = now()
         pause = max(asked, polling.pause(moment - started, looks, rng))

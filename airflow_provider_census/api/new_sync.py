@@ -38,6 +38,14 @@ def check(payload: object) -> dict[str, Any]:
     return dict(payload)
 
 
+def is_newer(payload: Mapping[str, Any]) -> bool:
+    """Tell whether a body has the newer form, which another path of the API takes."""
+    connections = (payload.get("source_attributes"), payload.get("destination_attributes"))
+    return "mode" in payload or any(
+        isinstance(attributes, Mapping) and "connection_id" in attributes for attributes in connections
+    )
+
+
 def _problems(payload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _not_one_of(payload, "operation", OPERATIONS)
     yield from _not_one_of(payload, "schedule_frequency", FREQUENCIES)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -27,6 +28,8 @@ class Request(Generic[T]):
     :ivar json: the body.
     :ivar repeatable: sending it twice does no more than sending it once.
     :ivar paged: the answer comes in pages, and the caller wants all of them as one list.
+    :ivar ids: the ids in the path.
+    :ivar group_id: the Fivetran group that the caller named.
     :ivar once: the transport must not send it again, even where that would be safe.
     """
 
@@ -37,15 +40,77 @@ class Request(Generic[T]):
     json: Mapping[str, Any] | None = None
     repeatable: bool = False
     paged: bool = False
+    ids: tuple[Id, ...] = ()
+    group_id: str | None = None
     once: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
 
-def path(*parts: str | int) -> str:
+def path(*parts: str) -> str:
     """Join parts to a path in which each of them stays one segment, whatever characters it holds."""
-    return "".join("/" + quote(str(part), safe="") for part in parts)
+    return "".join("/" + quote(part, safe="") for part in parts)
+
+
+class Id(str):
+    """
+    An id in a path. What it may look like depends on the version of the API.
+
+    :ivar argument: what the caller passed it as.
+    """
+
+    argument: str
+
+
+def any_id(argument: str, value: object) -> Id:
+    """
+    Check an id: a positive whole number, or a non-empty string, as API v2 has some.
+
+    :raises ValueError: if it is neither, naming the argument.
+    """
+    if isinstance(value, str):
+        refuse_unrendered(argument, value)
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or text.startswith("-") or not text.strip("0") or text != text.strip():
+        raise ValueError(
+            f"{argument} must be a positive whole number, or a string such as '52'; not {value!r}"
+        )
+    checked = Id(name(argument, text))
+    checked.argument = argument
+    return checked
+
+
+def slug_or_id(argument: str, value: object) -> str:
+    """
+    Check what names a source or a destination: its id, or its slug.
+
+    :raises ValueError: if it is neither, naming the argument.
+    """
+    try:
+        return str(any_id(argument, value))
+    except ValueError as error:
+        if isinstance(value, str) and "{" in value:
+            raise
+        raise ValueError(
+            f"{argument} must be an id (a positive whole number) or a slug (a non-empty string), "
+            f"not {value!r}"
+        ) from error
+
+
+def body(argument: str, value: object) -> dict[str, Any]:
+    """
+    Check a body that is passed on as it is.
+
+    :raises ValueError: if it is empty, no mapping, or cannot be written as JSON.
+    """
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"{argument} must be a mapping with at least one property, not {value!r}")
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{argument} cannot be written as JSON: {error}") from error
+    return dict(value)
 
 
 def name(argument: str, value: object) -> str:

@@ -36,11 +36,6 @@ ERRORS: dict[int, type[CensusApiError]] = {
     429: CensusRateLimitError,
 }
 
-HINTS = {
-    401: "Check the API token of the connection; a workspace in the EU region lives on app-eu.getcensus.com.",
-    403: "The API token may not do this; check what its workspace allows.",
-}
-
 
 @dataclass(frozen=True)
 class Reply:
@@ -92,11 +87,12 @@ class Page(Generic[T]):
     numbered: bool = False
 
 
-def read(request: Request[T], reply: Reply, secret: str = "") -> T:
+def read(request: Request[T], reply: Reply, secret: str = "", hints: Mapping[int, str] | None = None) -> T:
     """
     Take an answer to what its request declared as such.
 
     :param secret: the API token, which no error message quotes, whoever echoes it.
+    :param hints: what to tell a person besides an HTTP status.
     :raises CensusApiError: for everything else, with the HTTP status, Census' own words, method and path.
     """
     body, flaw = _decode(reply)
@@ -105,7 +101,7 @@ def read(request: Request[T], reply: Reply, secret: str = "") -> T:
         problem = (
             _redirect(reply) if 300 <= status < 400 else _said(body) or _excerpt(reply.body) or "no message"
         )
-        raise _error(request, reply, status, problem, secret)
+        raise _error(request, reply, status, problem, secret, hint=(hints or {}).get(status, ""))
     if body is not None:
         try:
             return request.answer(body)
@@ -117,12 +113,19 @@ def read(request: Request[T], reply: Reply, secret: str = "") -> T:
 
 
 def _error(
-    request: Request[Any], reply: Reply, status: int, message: str, secret: str, *, unusable: bool = False
+    request: Request[Any],
+    reply: Reply,
+    status: int,
+    message: str,
+    secret: str,
+    *,
+    hint: str = "",
+    unusable: bool = False,
 ) -> CensusApiError:
     message = message.encode("utf-8", "replace").decode()
     text = f"{request} was answered with HTTP {status}: {message}"
-    if status in HINTS:
-        text = f"{text.rstrip('.')}. {HINTS[status]}"
+    if hint:
+        text = f"{text.rstrip('.')}. {hint}"
     if secret:
         text, message = text.replace(secret, "***"), message.replace(secret, "***")
     return ERRORS.get(status, CensusApiError)(
@@ -146,14 +149,34 @@ def data_list(body: JsonObject) -> Any:
     return _typed(body, "data", list)
 
 
-def data_id(key: str, body: JsonObject) -> int:
-    """Take the id that stands under a key of ``data``."""
-    value = data_object(body).get(key)
+def data_id(keys: tuple[str, ...], body: JsonObject) -> int:
+    """Take the id that stands in ``data``, under the first key that is there."""
+    data = data_object(body)
+    key = next((key for key in keys if key in data), keys[0])
+    value = data.get(key)
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise TypeError(f"data.{key} should be an id, it is {_short(value)}")
     return value
+
+
+def refresh_key_of(body: JsonObject) -> str:
+    """Take the ``refresh_key``, which stands beside ``data`` or in it."""
+    data = body.get("data")
+    key = data.get("refresh_key") if isinstance(data, dict) else body.get("refresh_key")
+    if isinstance(key, bool) or not isinstance(key, (int, str)):
+        raise TypeError(f"refresh_key should be a key, it is {_short(key)}")
+    return str(key)
+
+
+def refresh_status(body: JsonObject) -> str:
+    """Take how far a refresh is, which stands in ``data``, or where other answers say how they went."""
+    data = body.get("data")
+    status = data.get("status") if isinstance(data, dict) else body.get("status")
+    if not isinstance(status, str):
+        raise TypeError(f"status should say how far the refresh is, it is {_short(status)}")
+    return status
 
 
 def nothing(body: JsonObject) -> None:

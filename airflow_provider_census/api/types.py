@@ -96,6 +96,25 @@ class Destination(TypedDict, total=False):
     objects: list[DestinationObject]
 
 
+class Sync(TypedDict, total=False):
+    """A sync. Its attributes and mappings are as the newer form of the API has them."""
+
+    id: int
+    label: str | None
+    operation: str
+    paused: bool
+    status: str
+    schedule_frequency: str | None
+    schedule_day: str | None
+    schedule_hour: int | None
+    schedule_minute: int | None
+    created_at: str
+    updated_at: str
+    source_attributes: dict[str, Any]
+    destination_attributes: dict[str, Any]
+    mappings: list[dict[str, Any]]
+
+
 class SyncTriggerReason(TypedDict, total=False):
     """Who or what started a run, in words for people: do not build logic on them."""
 
@@ -125,6 +144,17 @@ class SyncRun(TypedDict, total=False):
     canceled: bool
     full_sync: bool
     sync_trigger_reason: SyncTriggerReason | None
+
+
+class Pagination(TypedDict, total=False):
+    """Where in a list a page stands."""
+
+    total_records: int
+    per_page: int
+    page: int
+    prev_page: int | None
+    next_page: int | None
+    last_page: int
 
 
 class Constant(TypedDict):

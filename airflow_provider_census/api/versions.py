@@ -1,49 +1,137 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""What depends on the version of the Census API: where it lives, and what an id looks like there."""
+"""
+What depends on the version of the Census API, as a table, and one function that applies it to a request.
+
+Requests are made in the terms of v1. Census is part of Fivetran now, and says itself what v2 renames:
+https://fivetran.com/docs/activations/rest-api.
+"""
 
 from __future__ import annotations
 
-from airflow_provider_census.api.request import name, refuse_unrendered
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from airflow_provider_census.api.request import Request
+
+T = TypeVar("T")
+
+END_OF_V1 = "2027-01-15"
 
 DEFAULT_VERSION = "v1"
-
-ROOTS = {"v1": "/api/v1"}
-"""The API versions that this provider speaks, and the path below the host at which each begins."""
+"""The version of a connection that names none."""
 
 
-def numeric_id(argument: str, value: object) -> str:
+@dataclass(frozen=True)
+class ApiVersion:
     """
-    Check an id of API v1: a positive whole number, or the same as a string of digits.
+    A version of the API.
 
-    :raises ValueError: if it is anything else, naming the argument.
+    :ivar root: the path below the host at which it begins.
+    :ivar hints: what to tell a person besides an HTTP status.
+    :ivar numeric_ids: whether ids are positive whole numbers, and nothing else.
+    :ivar renamed: paths, or beginnings of paths, that are called otherwise than in v1.
+    :ivar dropped: beginnings of paths that are gone.
+    :ivar grouped: paths at which creating something takes a ``group_id``, and the property of the body that
+        holds it; empty if that is the body itself.
     """
-    if isinstance(value, str):
-        refuse_unrendered(argument, value)
-    digits = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(digits, str) or not digits.isascii() or not digits.isdigit() or not digits.strip("0"):
-        raise ValueError(
-            f"{argument} must be a positive whole number, or a string of digits, such as 52; not {value!r}"
+
+    root: str
+    hints: Mapping[int, str]
+    numeric_ids: bool
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    dropped: frozenset[str] = frozenset()
+    grouped: Mapping[str, str] = field(default_factory=dict)
+
+
+def _hints(token: str, end: str = "") -> dict[int, str]:
+    hints = {
+        401: f"{token} Workspaces in the EU region live on app-eu.getcensus.com.",
+        403: token,
+    }
+    return {**hints, 404: end, 410: end} if end else hints
+
+
+VERSIONS = {
+    "v1": ApiVersion(
+        root="/api/v1",
+        hints=_hints(
+            "API v1 takes the API key of a workspace, made in Census under Workspace Settings, API access.",
+            f"If everything is answered like this: API v1 is switched off on {END_OF_V1}; "
+            "set api_version to v2 in the connection's extra, with a personal access token.",
+        ),
+        numeric_ids=True,
+    ),
+    "v2": ApiVersion(
+        root="/api/v2",
+        hints=_hints(
+            "API v2 takes an Activations personal access token, made in Census under User Settings; "
+            "the API key of a workspace is for v1."
+        ),
+        numeric_ids=False,
+        renamed={
+            "/destinations": "/activations",
+            "/connectors": "/activation_types",
+            "/destination_connect_links": "/activation_connect_links",
+            "/syncs/create": "/syncs",
+        },
+        dropped=frozenset({"/source_connect_links"}),
+        grouped={
+            "/activations": "activation",
+            "/activation_connect_links": "",
+            "/datasets": "",
+            "/webhooks": "",
+        },
+    ),
+}
+"""The versions that this provider speaks."""
+
+
+def adapt(request: Request[T], version_name: str, group_id: str | None) -> Request[T]:
+    """
+    Put a request in the terms of a version of the API.
+
+    :param version_name: a key of :data:`VERSIONS`.
+    :param group_id: the Fivetran group of the connection, for requests that do not name one.
+    :raises ValueError: if an id cannot be one in that version, if that version does not have the operation,
+        or if it needs a group and nobody named one.
+    """
+    version = VERSIONS[version_name]
+    if version.numeric_ids:
+        for value in request.ids:
+            if not value.isascii() or not value.isdigit():
+                raise ValueError(
+                    f"{value.argument} must be a positive whole number, or a string of digits, such as 52, "
+                    f"in API {version_name}; not {str(value)!r}"
+                )
+    if any(_begins(request.path, dropped) for dropped in version.dropped):
+        raise ValueError(f"{request} is not in API {version_name}, which Census has dropped it from")
+    path = request.path
+    for old, new in version.renamed.items():
+        if _begins(path, old):
+            path = new + path.removeprefix(old)
+    body = request.json
+    if request.method == "POST" and path in version.grouped and body is not None:
+        body = _with_group(
+            body, version.grouped[path], request.group_id or group_id, f"{path} in API {version_name}"
         )
-    return digits
+    return replace(request, path=path, json=body)
 
 
-def id_or_slug(argument: str, value: object) -> str:
-    """
-    Check what names a source or a destination: its id, or its slug.
-
-    :raises ValueError: if it is neither, naming the argument.
-    """
-    if isinstance(value, str) and not _looks_numeric(value):
-        return name(argument, value)
-    try:
-        return numeric_id(argument, value)
-    except ValueError as error:
+def _with_group(body: Mapping[str, Any], key: str, group_id: str | None, place: str) -> Mapping[str, Any]:
+    inner = body.get(key)
+    if key and isinstance(inner, Mapping):
+        return {**body, key: _with_group(inner, "", group_id, place)}
+    if "group_id" in body:
+        return body
+    if not group_id:
         raise ValueError(
-            f"{argument} must be an id (a positive whole number) or a slug (a non-empty string), "
-            f"not {value!r}"
-        ) from error
+            f"group_id is needed to create something at {place}: pass group_id, or set it in the connection's "
+            "extra. It is the id of the Fivetran group, which every source in list_sources() names."
+        )
+    return {**body, "group_id": group_id}
 
 
-def _looks_numeric(value: str) -> bool:
-    return value.lstrip("-").isdigit()
+def _begins(path: str, part: str) -> bool:
+    return path == part or path.startswith(part + "/")

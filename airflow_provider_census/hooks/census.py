@@ -9,15 +9,20 @@ import functools
 import inspect
 import random
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook, mask_secret
 
-from airflow_provider_census.api import connection, endpoints, flows
+from airflow_provider_census.api import connection, endpoints, flows, syncs
+from airflow_provider_census.api.polling import Polling
 from airflow_provider_census.api.request import Request
+from airflow_provider_census.api.responses import Page
+from airflow_provider_census.api.types import Sync, SyncRun
+from airflow_provider_census.api.versions import END_OF_V1
 from airflow_provider_census.exceptions import CensusError
 from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 
@@ -28,10 +33,21 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+M = TypeVar("M", bound=Callable[..., Any])
 
 
 CLAIMED: set[int] = set()
 """Ids of the runs that tasks of this process started or took for theirs."""
+
+
+TOLD: set[str] = set()
+"""The versions of the API whose end this process has told."""
+
+END_OF_V1_NOTICE = (
+    f"Census switches API v1 off on {END_OF_V1}. To switch, make an Activations personal access token in "
+    "Census (User Settings), put it into the Airflow connection, and set api_version to v2 in its extra "
+    "fields; DAGs stay as they are."
+)
 
 
 def lift(endpoint: Callable[P, Request[T]]) -> Callable[Concatenate[CensusHook, P], T]:
@@ -40,15 +56,32 @@ def lift(endpoint: Callable[P, Request[T]]) -> Callable[Concatenate[CensusHook, 
     def method(self: CensusHook, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self.run(endpoint(*args, **kwargs))
 
+    return _named(method, endpoint, endpoint.__name__)
+
+
+def lift_lazily(
+    endpoint: Callable[P, Request[list[T]]],
+) -> Callable[Concatenate[CensusHook, P], Iterator[T]]:
+    """Turn a listing operation into a method that reads a page whenever the one before it is used up."""
+
+    def method(self: CensusHook, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return self.iterate(endpoint(*args, **kwargs))
+
+    return _named(method, endpoint, endpoint.__name__.replace("list_", "iter_", 1), "Iterator")
+
+
+def _named(method: M, endpoint: Callable[..., Any], name: str, answer: str = "") -> M:
+    """Give a method the signature, the annotations and the documentation of an operation."""
     functools.update_wrapper(method, endpoint)
     signature = inspect.signature(endpoint)
     this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    answer = str(signature.return_annotation).removeprefix("Request[").removesuffix("]")
+    returns = str(signature.return_annotation).removeprefix("Request[").removesuffix("]")
+    returns = answer + returns.removeprefix("list") if answer else returns
     method.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[this, *signature.parameters.values()], return_annotation=answer
+        parameters=[this, *signature.parameters.values()], return_annotation=returns
     )
-    method.__annotations__ = {**endpoint.__annotations__, "return": answer}
-    method.__qualname__ = f"CensusHook.{endpoint.__name__}"
+    method.__annotations__ = {**endpoint.__annotations__, "return": returns}
+    method.__name__, method.__qualname__ = name, f"CensusHook.{name}"
     return method
 
 
@@ -61,6 +94,8 @@ class CensusHook(BaseHook):
     cancelling always, all else only if it surely did not happen.
 
     :param census_conn_id: id of the connection, of type ``census``.
+    :param api_version: version of the API, ``v1`` or ``v2``; without it, the connection's counts.
+    :raises CensusConfigError: if this provider does not speak that version.
     """
 
     conn_name_attr = "census_conn_id"
@@ -68,22 +103,90 @@ class CensusHook(BaseHook):
     conn_type = "census"
     hook_name = "Census"
 
-    def __init__(self, census_conn_id: str = default_conn_name) -> None:
+    def __init__(self, census_conn_id: str = default_conn_name, api_version: str | None = None) -> None:
         super().__init__()
         self.census_conn_id = census_conn_id
+        self.api_version = None if api_version is None else connection.api_version(api_version)
         self._settings: connection.Settings | None = None
 
+    list_syncs = lift(endpoints.list_syncs)
+    get_sync = lift(endpoints.get_sync)
+    create_sync = lift(endpoints.create_sync)
+    update_sync = lift(endpoints.update_sync)
+    pause_sync = lift(endpoints.pause_sync)
+    resume_sync = lift(endpoints.resume_sync)
+    delete_sync = lift(endpoints.delete_sync)
+    list_sync_runs = lift(endpoints.list_sync_runs)
+    get_sync_run = lift(endpoints.get_sync_run)
+    cancel_sync_run = lift(endpoints.cancel_sync_run)
     list_sources = lift(endpoints.list_sources)
     get_source = lift(endpoints.get_source)
+    create_source = lift(endpoints.create_source)
+    update_source = lift(endpoints.update_source)
+    delete_source = lift(endpoints.delete_source)
+    refresh_source_tables = lift(endpoints.refresh_source_tables)
+    get_refresh_source_tables_status = lift(endpoints.get_refresh_source_tables_status)
+    list_source_objects = lift(endpoints.list_source_objects)
+    list_models = lift(endpoints.list_models)
     get_model = lift(endpoints.get_model)
+    create_model = lift(endpoints.create_model)
+    update_model = lift(endpoints.update_model)
+    delete_model = lift(endpoints.delete_model)
+    refresh_model_columns = lift(endpoints.refresh_model_columns)
+    get_refresh_model_columns_status = lift(endpoints.get_refresh_model_columns_status)
     get_table = lift(endpoints.get_table)
+    refresh_table_columns = lift(endpoints.refresh_table_columns)
+    get_refresh_table_columns_status = lift(endpoints.get_refresh_table_columns_status)
+    list_filter_segments = lift(endpoints.list_filter_segments)
+    get_filter_segment = lift(endpoints.get_filter_segment)
+    create_filter_segment = lift(endpoints.create_filter_segment)
+    update_filter_segment = lift(endpoints.update_filter_segment)
+    delete_filter_segment = lift(endpoints.delete_filter_segment)
     list_destinations = lift(endpoints.list_destinations)
     get_destination = lift(endpoints.get_destination)
+    create_destination = lift(endpoints.create_destination)
+    update_destination = lift(endpoints.update_destination)
+    delete_destination = lift(endpoints.delete_destination)
+    refresh_destination_objects = lift(endpoints.refresh_destination_objects)
+    get_refresh_destination_objects_status = lift(endpoints.get_refresh_destination_objects_status)
+    list_destination_objects = lift(endpoints.list_destination_objects)
     get_destination_object = lift(endpoints.get_destination_object)
-    get_sync_run = lift(endpoints.get_sync_run)
-    list_sync_runs = lift(endpoints.list_sync_runs)
-    create_sync = lift(endpoints.create_sync)
-    cancel_sync_run = lift(endpoints.cancel_sync_run)
+    refresh_destination_object_fields = lift(endpoints.refresh_destination_object_fields)
+    get_refresh_destination_object_fields_status = lift(
+        endpoints.get_refresh_destination_object_fields_status
+    )
+    list_destination_connect_links = lift(endpoints.list_destination_connect_links)
+    list_destination_connect_link_types = lift(endpoints.list_destination_connect_link_types)
+    get_destination_connect_link = lift(endpoints.get_destination_connect_link)
+    create_destination_connect_link = lift(endpoints.create_destination_connect_link)
+    revoke_destination_connect_link = lift(endpoints.revoke_destination_connect_link)
+    list_connectors = lift(endpoints.list_connectors)
+    get_connector = lift(endpoints.get_connector)
+    list_datasets = lift(endpoints.list_datasets)
+    get_dataset = lift(endpoints.get_dataset)
+    create_dataset = lift(endpoints.create_dataset)
+    update_dataset = lift(endpoints.update_dataset)
+    delete_dataset = lift(endpoints.delete_dataset)
+    list_webhooks = lift(endpoints.list_webhooks)
+    get_webhook = lift(endpoints.get_webhook)
+    create_webhook = lift(endpoints.create_webhook)
+    update_webhook = lift(endpoints.update_webhook)
+    delete_webhook = lift(endpoints.delete_webhook)
+    get_workspace = lift(endpoints.get_workspace)
+
+    iter_syncs = lift_lazily(endpoints.list_syncs)
+    iter_sync_runs = lift_lazily(endpoints.list_sync_runs)
+    iter_sources = lift_lazily(endpoints.list_sources)
+    iter_source_objects = lift_lazily(endpoints.list_source_objects)
+    iter_models = lift_lazily(endpoints.list_models)
+    iter_filter_segments = lift_lazily(endpoints.list_filter_segments)
+    iter_destinations = lift_lazily(endpoints.list_destinations)
+    iter_destination_objects = lift_lazily(endpoints.list_destination_objects)
+    iter_destination_connect_links = lift_lazily(endpoints.list_destination_connect_links)
+    iter_destination_connect_link_types = lift_lazily(endpoints.list_destination_connect_link_types)
+    iter_connectors = lift_lazily(endpoints.list_connectors)
+    iter_datasets = lift_lazily(endpoints.list_datasets)
+    iter_webhooks = lift_lazily(endpoints.list_webhooks)
 
     def trigger_sync(
         self, sync_id: int | str, *, force_full_sync: bool = False, before: flows.Before | None = None
@@ -113,6 +216,90 @@ class CensusHook(BaseHook):
                 now=time.time,
                 rng=random.Random(),
                 before=before,
+            )
+        )
+
+    def iterate(self, request: Request[list[T]]) -> Iterator[T]:
+        """
+        Go through a list that comes in pages, one page in memory at a time.
+
+        :param request: one of the ``list_…`` operations of :mod:`~airflow_provider_census.api.endpoints`.
+        """
+        page_request: Request[Page[Any]] | None = flows.first_page(request) if request.paged else None
+        if page_request is None:
+            yield from self.run(request)
+        before: Page[Any] | None = None
+        while page_request is not None:
+            page = self.run(page_request)
+            yield from page.items
+            page_request, before = flows.next_page(page_request, page, before, self.settings.base_url), page
+
+    def get_latest_sync_run(self, sync_id: int | str) -> SyncRun | None:
+        """
+        Get the newest run of a sync, in one request.
+
+        :returns: the run; ``None`` if the sync never ran.
+        """
+        newest = self.list_sync_runs(sync_id, order="desc", page=1, per_page=1)
+        return newest[0] if newest else None
+
+    def find_sync(self, label: str) -> Sync:
+        """
+        Find the one sync that has a label.
+
+        :param label: the label, exactly.
+        :raises CensusLookupError: if no sync has it, or several have; the message lists near matches.
+        """
+        return syncs.with_label(list(self.iter_syncs()), label)
+
+    def wait_for_sync_run(
+        self,
+        sync_run_id: int | str,
+        *,
+        timeout: float | None = None,
+        poll_interval: float | None = None,
+    ) -> SyncRun:
+        """
+        Wait until a sync run has ended, however it has, and tell its progress in the log.
+
+        :param timeout: seconds to wait at most; ``None`` for as long as it takes.
+        :param poll_interval: seconds between two looks; ``None`` lets them grow with the time waited.
+        :returns: the finished run; ``status`` and ``canceled`` say how it ended.
+        :raises CensusTimeoutError: if the run goes on after that time.
+        """
+        watch = flows.Watch(sync_run_id, self.log, time.time)
+        return cast(SyncRun, self._wait(watch, timeout, poll_interval))
+
+    def wait_for_refresh(
+        self,
+        status: Request[str],
+        *,
+        timeout: float | None = None,
+        poll_interval: float | None = None,
+    ) -> None:
+        """
+        Wait until a refresh is completed.
+
+        :param status: what asks for it, such as ``endpoints.get_refresh_source_tables_status(4, key)``.
+        :param timeout: seconds to wait at most; ``None`` for as long as it takes.
+        :param poll_interval: seconds between two looks; ``None`` lets them grow with the time waited.
+        :raises CensusTimeoutError: if the refresh goes on after that time.
+        :raises CensusError: if it ended otherwise.
+        """
+        ended = self._wait(flows.RefreshWatch(status, self.log, time.time), timeout, poll_interval)
+        if ended != "completed":
+            raise CensusError(f"The refresh that {status} asks for ended as {ended!r}.")
+
+    def _wait(self, watch: flows.Lookout[T], timeout: float | None, poll_interval: float | None) -> T:
+        now = time.time()
+        return self.drive(
+            flows.wait(
+                watch,
+                Polling(poll_interval),
+                started=now,
+                deadline=None if timeout is None else now + timeout,
+                now=time.time,
+                rng=random.Random(),
             )
         )
 
@@ -186,7 +373,7 @@ class CensusHook(BaseHook):
         """
         if self._settings is None:
             conn = self.get_connection(self.census_conn_id)
-            self._settings = _settings(conn)
+            self._settings = self._read(conn)
             if self._settings.token != conn.password:
                 mask_secret(self._settings.token)
         return self._settings
@@ -194,8 +381,25 @@ class CensusHook(BaseHook):
     async def asettings(self) -> connection.Settings:
         """What the connection says, for use on an event loop."""
         if self._settings is None:
-            self._settings = _settings(await get_async_connection(self.census_conn_id))
+            self._settings = self._read(await get_async_connection(self.census_conn_id))
         return self._settings
+
+    def _read(self, conn: Connection) -> connection.Settings:
+        settings = connection.settings(
+            host=conn.host, port=conn.port, schema=conn.schema, password=conn.password, extra=conn.extra
+        )
+        if self.api_version is not None:
+            settings = replace(settings, api_version=self.api_version)
+        if settings.api_version == "v1":
+            self._tell_end_of_v1()
+        return settings
+
+    def _tell_end_of_v1(self) -> None:
+        """Tell once in a process that API v1 ends."""
+        if not TOLD:
+            TOLD.add("v1")
+            self.log.warning("%s", END_OF_V1_NOTICE)
+            warnings.warn(END_OF_V1_NOTICE, DeprecationWarning, stacklevel=2)
 
     @functools.cached_property
     def _transport(self) -> WorkerTransport:
@@ -247,9 +451,3 @@ class CensusHook(BaseHook):
             )
             for name, field in CONN_FIELDS.items()
         }
-
-
-def _settings(conn: Connection) -> connection.Settings:
-    return connection.settings(
-        host=conn.host, port=conn.port, schema=conn.schema, password=conn.password, extra=conn.extra
-    )

@@ -15,8 +15,8 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
 from airflow_provider_census import tasks
 from airflow_provider_census.api.polling import Polling
+from airflow_provider_census.api.request import any_id, name
 from airflow_provider_census.api.sync_runs import Tolerance, browser_url, judge, outcome
-from airflow_provider_census.api.versions import numeric_id
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
 from airflow_provider_census.links.census import CensusSyncRunLink, publish
 from airflow_provider_census.task_state import RUNNING, task_state
@@ -47,6 +47,7 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
     When it waited, the XCom ``sync_run`` holds the finished run.
 
     :param sync_id: id of the sync (templated).
+    :param sync_label: the sync's label, exactly, instead of its id (templated).
     :param census_conn_id: id of the Airflow connection, of type ``census`` (templated).
     :param force_full_sync: sync all records instead of the changed ones; append syncs do not support it
         (templated: ``true`` and ``false``).
@@ -73,7 +74,7 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
     :raises CensusTimeoutError: if the run goes on after ``timeout``.
     """
 
-    template_fields: Sequence[str] = ("sync_id", "census_conn_id", "force_full_sync")
+    template_fields: Sequence[str] = ("sync_id", "sync_label", "census_conn_id", "force_full_sync")
     operator_extra_links = (CensusSyncRunLink(),)
     ui_color = "#f5e9ff"
     silent_fail = False
@@ -84,7 +85,8 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
     def __init__(
         self,
         *,
-        sync_id: int | str,
+        sync_id: int | str | None = None,
+        sync_label: str | None = None,
         census_conn_id: str = tasks.DEFAULT_CONN_ID,
         force_full_sync: bool | str = False,
         wait_for_completion: bool = False,
@@ -100,8 +102,12 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        tasks.early_id("sync_id", sync_id)
+        if sync_label is None:
+            tasks.early_id("sync_id", sync_id)
+        elif sync_id is not None:
+            raise ValueError(f"pass sync_id or sync_label, not both: {sync_id!r} and {sync_label!r}")
         self.sync_id = sync_id
+        self.sync_label = sync_label
         self.census_conn_id = census_conn_id
         self.force_full_sync = force_full_sync
         self.wait_for_completion = wait_for_completion
@@ -142,9 +148,10 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
     def execute(self, context: Context) -> int:
         """Start the sync, and wait for the run if asked to."""
         hook = self._hook()
-        sync_run_id = self._start_or_rejoin(context, hook)
-        url = browser_url(hook.settings.base_url, {"id": sync_run_id, "sync_id": self.sync_id})
-        self.log.info("Sync run %s of sync %s is started. %s", sync_run_id, self.sync_id, url)
+        sync_id = self._sync(hook)
+        sync_run_id = self._start_or_rejoin(context, hook, sync_id)
+        url = browser_url(hook.settings.base_url, {"id": sync_run_id, "sync_id": sync_id})
+        self.log.info("Sync run %s of sync %s is started. %s", sync_run_id, sync_id, url)
         context["ti"].xcom_push(key=RUN_ID_KEY, value=sync_run_id)
         publish(context, url)
         if not self.wait_for_completion:
@@ -181,9 +188,15 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         run = self._lost_trigger(context, hook, sync_run_id, next_kwargs or {})
         return self._conclude(context, hook, run)
 
-    def _start_or_rejoin(self, context: Context, hook: CensusHook) -> int:
+    def _sync(self, hook: CensusHook) -> str:
+        """Tell the id of the sync."""
+        if self.sync_label is None:
+            return str(any_id("sync_id", self.sync_id))
+        return str(hook.find_sync(name("sync_label", self.sync_label))["id"])
+
+    def _start_or_rejoin(self, context: Context, hook: CensusHook, sync_id: str) -> int:
         """Start a run, unless an earlier try of this task instance did."""
-        sync_id, full_sync, ti = numeric_id("sync_id", self.sync_id), self._full_sync(), context["ti"]
+        full_sync, ti = self._full_sync(), context["ti"]
         store = context.get("task_state_store")
         if not self.durable or (store is None and ti.try_number <= 1):
             return hook.trigger_sync(sync_id, force_full_sync=full_sync)
@@ -203,16 +216,16 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
 
     def _takes_over(self, run: dict[str, Any], cleared: bool) -> bool:
         """Tell whether the run of an earlier try makes another one needless."""
-        name = f"sync run {run['id']} of sync {self.sync_id}, which an earlier try started"
+        earlier = f"sync run {run['id']} of sync {run.get('sync_id')}, which an earlier try started"
         if outcome(run) is None:
-            self.log.info("Waiting on for %s.", name)
+            self.log.info("Waiting on for %s.", earlier)
             return True
         if cleared:
-            self.log.info("The task was cleared to sync again: not counting %s.", name)
+            self.log.info("The task was cleared to sync again: not counting %s.", earlier)
             return False
         good = judge(run, self.tolerance, "").error is None
         self.log.info(
-            "%s %s: %s.", "Taking over" if good else "Starting afresh after", name, run.get("status")
+            "%s %s: %s.", "Taking over" if good else "Starting afresh after", earlier, run.get("status")
         )
         return good
 
@@ -238,7 +251,7 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
     def _wait_here(self, hook: CensusHook, sync_run_id: int, bounds: tasks.Bounds) -> dict[str, Any]:
         from airflow_provider_census.api import flows
 
-        wait = flows.wait_for_sync_run(
+        wait = flows.wait(
             self._watch(sync_run_id),
             self.polling,
             started=bounds.started,

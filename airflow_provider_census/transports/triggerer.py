@@ -66,7 +66,7 @@ class TriggererTransport:
         :raises CensusConnectionError: if no complete answer arrives.
         """
         retrying = AsyncRetrying(**transports.retry_policy(request, self.settings, self._log))
-        return await retrying(self._send_once, request)
+        return await retrying(self._send_once, self.settings.adapt(request))
 
     async def _send_once(self, request: Request[T]) -> Answer[T]:
         try:
@@ -75,7 +75,9 @@ class TriggererTransport:
             sent = not isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
             lost = transports.lost(request, self.settings, error, sent=sent)
         else:
-            return Answer(responses.read(request, reply, self.settings.token), reply.date)
+            return Answer(
+                responses.read(request, reply, self.settings.token, self.settings.hints), reply.date
+            )
         raise lost  # out here, for the library's error holds the request, and that the token
 
     async def _exchange(self, request: Request[Any]) -> Reply:

@@ -58,7 +58,7 @@ class WorkerTransport:
         :raises CensusConnectionError: if no complete answer arrives.
         """
         retrying = Retrying(**transports.retry_policy(request, self.settings, self._log))
-        return retrying(self._send_once, request)
+        return retrying(self._send_once, self.settings.adapt(request))
 
     def _send_once(self, request: Request[T]) -> Answer[T]:
         try:
@@ -66,7 +66,9 @@ class WorkerTransport:
         except requests.RequestException as error:
             lost = transports.lost(request, self.settings, error, sent=_sent(error))
         else:
-            return Answer(responses.read(request, reply, self.settings.token), reply.date)
+            return Answer(
+                responses.read(request, reply, self.settings.token, self.settings.hints), reply.date
+            )
         raise lost  # out here, for the library's error holds the request, and that the token
 
     def _exchange(self, request: Request[Any]) -> Reply:

@@ -120,7 +120,7 @@ class CensusSyncRunTrigger(BaseTrigger):
         started = time.time() if self.started is None else self.started
         deadlines = [moment for moment in (self.deadline, self.execution_deadline) if moment is not None]
         deadline = min(deadlines, default=None)
-        wait = flows.wait_for_sync_run(
+        wait = flows.wait(
             flows.Watch(self.sync_run_id, self.log, time.time, endure=self.silent_fail),
             Polling(self.poll_interval, exponential_backoff=self.exponential_backoff, max_wait=self.max_wait),
             started=started,

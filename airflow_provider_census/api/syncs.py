@@ -1,0 +1,34 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""Finding a sync by its label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from airflow_provider_census.api.types import Sync
+from airflow_provider_census.exceptions import CensusLookupError
+
+
+def with_label(syncs: Sequence[Sync], label: str) -> Sync:
+    """
+    Find the one sync that has a label.
+
+    :param label: the label, exactly.
+    :raises CensusLookupError: if no sync has it, or several have.
+    """
+    found = [sync for sync in syncs if sync.get("label") == label]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(str(sync.get("id")) for sync in found)
+        raise CensusLookupError(f"Several syncs have the label {label!r}: {ids}. Name the one by its id.")
+    labels = {str(sync.get("label")): sync.get("id") for sync in syncs if sync.get("label")}
+    folded = {name.casefold(): name for name in labels}
+    near = [folded[match] for match in get_close_matches(label.casefold(), folded, n=5, cutoff=0.5)]
+    shown = ", ".join(f"{name!r} (sync {labels[name]})" for name in near) or "none"
+    raise CensusLookupError(
+        f"No sync has the label {label!r}. Near matches: {shown}, "
+        f"among {len(syncs)} syncs that the API token sees."
+    )
