@@ -46,11 +46,13 @@ class ApiVersion:
 
 
 def _hints(token: str, end: str = "") -> dict[int, str]:
-    hints = {
+    missing = "Check the id, and that the API token is for the workspace that it belongs to."
+    return {
         401: f"{token} Workspaces in the EU region live on app-eu.getcensus.com.",
         403: token,
+        404: f"{missing} {end}".strip(),
+        410: end,
     }
-    return {**hints, 404: end, 410: end} if end else hints
 
 
 VERSIONS = {
