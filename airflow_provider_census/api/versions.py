@@ -46,4 +46,4 @@ def id_or_slug(argument: str, value: object) -> str:
 
 
 def _looks_numeric(value: str) -> bool:
-    return value.lstrip("-").isdigit()
+    return value.strip().lstrip("+-").isdigit()

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import AirflowException, BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
 from airflow_provider_census.api import connection, endpoints, flows
 from airflow_provider_census.api.request import Request
@@ -185,10 +185,7 @@ class CensusHook(BaseHook):
         :raises CensusConfigError: if a field is missing or cannot be used.
         """
         if self._settings is None:
-            conn = self.get_connection(self.census_conn_id)
-            self._settings = _settings(conn)
-            if self._settings.token != conn.password:
-                mask_secret(self._settings.token)
+            self._settings = _settings(self.get_connection(self.census_conn_id))
         return self._settings
 
     async def asettings(self) -> connection.Settings:

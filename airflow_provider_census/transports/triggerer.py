@@ -10,7 +10,7 @@ import ssl
 from typing import Any, TypeVar
 
 import aiohttp
-from requests.utils import get_environ_proxies, select_proxy
+from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
 from tenacity import AsyncRetrying
 from yarl import URL
 
@@ -20,8 +20,11 @@ from airflow_provider_census.api.connection import Settings
 from airflow_provider_census.api.flows import Answer, Log
 from airflow_provider_census.api.request import Request
 from airflow_provider_census.api.responses import Reply
+from airflow_provider_census.exceptions import CensusConfigError
 
 T = TypeVar("T")
+
+NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.ConnectionTimeoutError)
 
 
 class TriggererTransport:
@@ -37,7 +40,8 @@ class TriggererTransport:
         self._log = log
         self._session = session
         # Asked of requests rather than of aiohttp, whose trust_env would also let a .netrc replace the token.
-        self._proxy = select_proxy(settings.base_url, get_environ_proxies(settings.base_url))
+        proxy = select_proxy(settings.base_url, get_environ_proxies(settings.base_url))
+        self._proxy = prepend_scheme_if_needed(proxy, "http") if proxy else None  # type: ignore[no-untyped-call]
 
     @classmethod
     async def open(cls, settings: Settings, log: Log) -> TriggererTransport:
@@ -72,7 +76,7 @@ class TriggererTransport:
         try:
             reply = await self._exchange(request)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
-            sent = not isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
+            sent = not isinstance(error, NEVER_CONNECTED)
             lost = transports.lost(request, self.settings, error, sent=sent)
         else:
             return Answer(responses.read(request, reply, self.settings.token), reply.date)
@@ -98,6 +102,9 @@ class TriggererTransport:
 
 
 def _ssl_context(ca_bundle: str) -> ssl.SSLContext:
-    if os.path.isdir(ca_bundle):
-        return ssl.create_default_context(capath=ca_bundle)
-    return ssl.create_default_context(cafile=ca_bundle)
+    try:
+        if os.path.isdir(ca_bundle):
+            return ssl.create_default_context(capath=ca_bundle)
+        return ssl.create_default_context(cafile=ca_bundle)
+    except OSError as error:
+        raise CensusConfigError(f"the authorities in {ca_bundle} cannot be read: {error}") from error
