@@ -62,8 +62,10 @@ class Bounds:
     @property
     def nearer(self) -> str:
         """Which of the two timeouts is reached first, as the event that tells of it."""
-        ends = [end for end in (self.deadline, self.execution_deadline) if end is not None]
-        return "execution_timeout" if self.execution_deadline == min(ends, default=None) else "timeout"
+        if self.execution_deadline is None:
+            return "timeout"
+        first = self.deadline is None or self.execution_deadline <= self.deadline
+        return "execution_timeout" if first else "timeout"
 
 
 def seconds(argument: str, value: object) -> float:
@@ -167,7 +169,7 @@ class WaitsForSyncRun(_Task):
             begun = replace(begun, execution_deadline=now + limit - _head_start(limit))
         # A task may have been deferred by another release, which knows of other bounds.
         return replace(
-            begun, **{name: moment for name, moment in (known or {}).items() if hasattr(begun, name)}
+            begun, **{name: moment for name, moment in (known or {}).items() if name in vars(begun)}
         )
 
     def _look(self, context: Context, hook: CensusHook, watch: Watch, *, alone: bool = True) -> Run | None:

@@ -11,7 +11,8 @@ or thrown the :class:`~airflow_provider_census.exceptions.CensusError` that came
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator
+import re
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -77,7 +78,12 @@ def fetch(request: Request[T], base_url: str) -> Flow[T]:
     items: Any = []
     page_request: Request[Page[Any]] | None = first_page(request)
     before: Page[Any] | None = None
+    asked: list[dict[str, str]] = []
     while page_request is not None:
+        query = {name: str(value) for name, value in page_request.params.items()}
+        if query in asked:
+            raise _lost(page_request, "a page leads back to one before it")
+        asked.append(query)
         page: Page[Any] = (yield page_request).value
         items += page.items
         page_request, before = next_page(page_request, page, before, base_url), page
@@ -102,29 +108,33 @@ def next_page(
     :param base_url: the host of the connection; no page is read from another one.
     :raises CensusApiError: if the pages do not move on, or lead to another host.
     """
-    number = int(request.params.get("page", 1))
-    if page.number is not None and page.number != number:
+    known = str(request.params.get("page", 1))
+    number = int(known) if re.fullmatch("[0-9]{1,9}", known) else 0  # a URL may name pages otherwise
+    if page.number is not None and number and page.number != number:
         raise _lost(request, f"asked for page {number}, Census sent page {page.number}")
     if page.items and before is not None and page.items == before.items:
         raise _lost(request, "a page repeats the one before it")
     if page.next_page is not None:
         if page.next_page <= number:
             raise _lost(request, f"after page {number} comes page {page.next_page}")
-        return _with(request, page=page.next_page)
+        return _with(request, {"page": page.next_page})
     if page.next_url is not None:
-        target = urlsplit(page.next_url)
+        try:
+            target = urlsplit(page.next_url)
+        except ValueError:
+            raise _lost(request, "the address of the next page is none") from None
         if target.netloc and target.netloc != urlsplit(base_url).netloc:
             raise _lost(request, f"the next page is on another host, {target.hostname}")
         query = dict(parse_qsl(target.query))
         if not query or query.items() <= {key: str(value) for key, value in request.params.items()}.items():
             raise _lost(request, "the next page is the same one again")
-        return _with(request, **query)
-    if page.numbered or len(page.items) != int(request.params["per_page"]):
+        return _with(request, query)
+    if page.numbered or not number or str(len(page.items)) != str(request.params["per_page"]):
         return None
-    return _with(request, page=number + 1)
+    return _with(request, {"page": number + 1})
 
 
-def _with(request: Request[Page[Any]], **params: str | int) -> Request[Page[Any]]:
+def _with(request: Request[Page[Any]], params: Mapping[str, str | int]) -> Request[Page[Any]]:
     return replace(request, params={**request.params, **params})
 
 

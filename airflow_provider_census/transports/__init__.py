@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import os
 import random
+import re
 from importlib.metadata import version
 from typing import Any
 
@@ -81,6 +82,7 @@ def lost(
     """Tell that no complete answer arrived, from the innermost reason that the HTTP library gives."""
     reason = innermost(error)
     words = responses.hide(settings.token, str(reason)) or type(reason).__name__
+    words = re.sub(r"://[^/@\s]*@", "://***@", words)  # the password of a proxy
     if isinstance(reason, TimeoutError) or "timed out" in words or "Timeout" in type(error).__name__:
         words = f"no answer within {settings.timeout:g} s"
     return CensusConnectionError(f"{request} to {settings.base_url} failed: {words}.", sent=sent)

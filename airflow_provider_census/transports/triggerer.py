@@ -35,28 +35,28 @@ class TriggererTransport:
     :param log: where retries are told.
     """
 
-    def __init__(self, settings: Settings, log: Log, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, settings: Settings, log: Log, session: aiohttp.ClientSession, proxy: URL | None
+    ) -> None:
         self.settings = settings
         self._log = log
         self._session = session
-        # Asked of requests rather than of aiohttp, whose trust_env would also let a .netrc replace the token.
-        proxy = select_proxy(settings.base_url, get_environ_proxies(settings.base_url))
-        self._proxy = prepend_scheme_if_needed(proxy, "http") if proxy else None  # type: ignore[no-untyped-call]
+        self._proxy = proxy
+        # Not a header of the session, for aiohttp shows those to the proxy too.
+        self._headers = {"Authorization": f"Bearer {settings.token}"}
 
     @classmethod
     async def open(cls, settings: Settings, log: Log) -> TriggererTransport:
         """Open a transport; reading the certificate authorities takes too long for the loop itself."""
+        proxy = _proxy(settings.base_url)
         context = await asyncio.to_thread(_ssl_context, transports.ca_bundle())
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={
-                "User-Agent": transports.user_agent(),
-                "Authorization": f"Bearer {settings.token}",
-            },
+            headers={"User-Agent": transports.user_agent()},
             timeout=aiohttp.ClientTimeout(total=settings.timeout),
         )
-        return cls(settings, log, session)
+        return cls(settings, log, session, proxy)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -88,6 +88,7 @@ class TriggererTransport:
             URL(self.settings.api_url + request.path, encoded=True),
             params={name: str(value) for name, value in request.params.items()},
             json=request.json,
+            headers=self._headers,
             allow_redirects=False,
             proxy=self._proxy,
         ) as response:
@@ -99,6 +100,19 @@ class TriggererTransport:
                     break
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Reply(response.status, headers, bytes(body))
+
+
+def _proxy(base_url: str) -> URL | None:
+    """
+    Find the proxy of the environment.
+
+    Asked of requests rather than of aiohttp, whose trust_env would also let a .netrc replace the token.
+    """
+    proxy = select_proxy(base_url, get_environ_proxies(base_url))
+    try:
+        return URL(prepend_scheme_if_needed(proxy, "http")) if proxy else None  # type: ignore[no-untyped-call]
+    except ValueError:
+        raise CensusConfigError(f"the proxy that the environment names for {base_url} is no URL") from None
 
 
 def _ssl_context(ca_bundle: str) -> ssl.SSLContext:
