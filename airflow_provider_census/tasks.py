@@ -59,6 +59,14 @@ class Bounds:
     deadline: float | None = None
     execution_deadline: float | None = None
 
+    @property
+    def nearer(self) -> str:
+        """Which of the two timeouts is reached first, as the event that tells of it."""
+        if self.execution_deadline is None:
+            return "timeout"
+        first = self.deadline is None or self.execution_deadline <= self.deadline
+        return "execution_timeout" if first else "timeout"
+
 
 def seconds(argument: str, value: object) -> float:
     """
@@ -159,7 +167,10 @@ class WaitsForSyncRun(_Task):
         if self.execution_timeout is not None:
             limit = self.execution_timeout.total_seconds()
             begun = replace(begun, execution_deadline=now + limit - _head_start(limit))
-        return replace(begun, **(known or {}))
+        # A task may have been deferred by another release, which knows of other bounds.
+        return replace(
+            begun, **{name: moment for name, moment in (known or {}).items() if name in vars(begun)}
+        )
 
     def _look(self, context: Context, hook: CensusHook, watch: Watch, *, alone: bool = True) -> Run | None:
         """Look at the run once, and give the link its address; ``None`` if the run has not ended."""
@@ -202,7 +213,7 @@ class WaitsForSyncRun(_Task):
             )
         raise self.timeout_error(
             f"Sync run {sync_run_id} has not ended within {self.timeout:g} s (timeout). {fate}"
-        )
+        ) from None
 
     def _release(self, hook: CensusHook, sync_run_id: int | str, kind: str) -> str:
         """Leave a run that nobody waits for any more; tell its fate."""
@@ -221,7 +232,7 @@ class WaitsForSyncRun(_Task):
         if run is not None:
             return run
         if "timeout" in str(failure.get("error")).lower():
-            self._give_up(hook, sync_run_id, "timeout")
+            self._give_up(hook, sync_run_id, self._bounds().nearer)
         trace = "\n".join(failure.get("traceback") or ())
         raise CensusError(f"The wait for sync run {sync_run_id} failed, the run goes on.\n{trace}".strip())
 

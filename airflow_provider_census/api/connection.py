@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -22,6 +22,12 @@ T = TypeVar("T")
 DEFAULT_HOST = "app.getcensus.com"
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_ATTEMPTS = 5
+
+LONGEST_TIMEOUT = 86400.0
+"""Seconds; sockets cannot count much further."""
+
+LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+"""What stands between the dots of a host name."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,8 @@ def _base_url(host: str | None, port: int | None, schema: str | None, *, allow_h
         raise CensusConfigError(f"field 'schema' is {scheme!r}, but field 'host' begins with {url.scheme}://")
     if url.port and port and url.port != port:
         raise CensusConfigError(f"field 'port' is {port}, but field 'host' says {url.port}")
+    if port and not 0 < port < 65536:
+        raise CensusConfigError(f"field 'port' must be from 1 to 65535, not {port}")
     scheme = url.scheme or scheme or "https"
     if scheme == "http" and not allow_http and not _is_loopback(url.hostname or ""):
         raise CensusConfigError(
@@ -131,15 +139,18 @@ def _split(text: str) -> SplitResult:
         f"field 'host' must be a host such as {DEFAULT_HOST} or app-eu.getcensus.com, "
         "with https:// and a port if need be, but no path, spaces or user name"
     )
+    if _is_ipv6(text):
+        text = f"[{text}]"  # as Airflow takes it out of a URI
     try:
         url = urlsplit(text if "://" in text else "//" + text)
         usable = bool(url.hostname) and (url.port is None or url.port > 0)
     except ValueError:
         raise wrong from None
     beyond = url.path or url.query or url.fragment or "@" in url.netloc or url.netloc.endswith(":")
-    if not usable or beyond or url.scheme not in {"", "http", "https"}:
+    # urlsplit leaves line breaks and tabs out in silence.
+    if not usable or beyond or not text.isprintable() or url.scheme not in {"", "http", "https"}:
         raise wrong
-    if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*", url.hostname or ""):
+    if not re.fullmatch(rf"{LABEL}(\.{LABEL})*\.?", url.hostname or "") and not _is_ipv6(url.hostname or ""):
         raise wrong
     return url
 
@@ -155,6 +166,13 @@ def _is_loopback(hostname: str) -> bool:
         return ip_address(hostname).is_loopback
     except ValueError:
         return hostname == "localhost" or hostname.endswith(".localhost")
+
+
+def _is_ipv6(hostname: str) -> bool:
+    try:
+        return not IPv6Address(hostname).scope_id
+    except ValueError:
+        return False
 
 
 def _token(password: str | None) -> str:
@@ -175,8 +193,11 @@ def _seconds(extra: Mapping[str, Any], key: str) -> float:
         seconds = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise CensusConfigError(f"extra field '{key}' must be a number of seconds above 0, not {value!r}")
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        raise CensusConfigError(
+            f"extra field '{key}' must be a number of seconds above 0, "
+            f"of at most {LONGEST_TIMEOUT:.0f}, not {value!r}"
+        )
     return seconds
 
 

@@ -11,11 +11,12 @@ or thrown the :class:`~airflow_provider_census.exceptions.CensusError` that came
 from __future__ import annotations
 
 import random
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from airflow_provider_census.api import endpoints, responses, retries, sync_runs
 from airflow_provider_census.api.polling import Polling
@@ -76,14 +77,46 @@ def fetch(request: Request[T], base_url: str) -> Flow[T]:
         answer: Answer[T] = yield request
         return answer.value
     items: Any = []
-    page_request: Request[Page[Any]] | None = first_page(request)
-    before: Page[Any] | None = None
-    while page_request is not None:
-        page: Page[Any] = (yield page_request).value
+    pages = Pages(request, base_url)
+    while pages.next is not None:
+        page: Page[Any] = (yield pages.next).value
         items += page.items
-        page_request, before = next_page(page_request, page, before, base_url), page
+        pages.took(page)
     result: T = items
     return result
+
+
+class Pages:
+    """
+    How far a list that comes in pages has been read.
+
+    :param request: the paged request.
+    :param base_url: the host of the connection; no page is read from another one.
+    :ivar next: what to ask for next; ``None`` at the end.
+    """
+
+    def __init__(self, request: Request[Any], base_url: str) -> None:
+        self.next: Request[Page[Any]] | None = first_page(request)
+        self._base_url = base_url
+        self._before: Page[Any] | None = None
+        self._asked: set[str] = set()
+
+    def took(self, page: Page[Any]) -> None:
+        """
+        Go on after a page.
+
+        :raises CensusApiError: if the pages do not move on, or lead to another host.
+        """
+        assert self.next is not None
+        self._asked.add(_query(self.next))
+        following = next_page(self.next, page, self._before, self._base_url)
+        if following is not None and _query(following) in self._asked:
+            raise _lost(following, "a page leads back to one before it")
+        self.next, self._before = following, page
+
+
+def _query(request: Request[Any]) -> str:
+    return urlencode(sorted(request.params.items()))
 
 
 def first_page(request: Request[Any]) -> Request[Page[Any]]:
@@ -103,29 +136,33 @@ def next_page(
     :param base_url: the host of the connection; no page is read from another one.
     :raises CensusApiError: if the pages do not move on, or lead to another host.
     """
-    number = int(request.params.get("page", 1))
-    if page.number is not None and page.number != number:
+    known = str(request.params.get("page", 1))
+    number = int(known) if re.fullmatch("[0-9]{1,9}", known) else 0  # a URL may name pages otherwise
+    if page.number is not None and number and page.number != number:
         raise _lost(request, f"asked for page {number}, Census sent page {page.number}")
     if page.items and before is not None and page.items == before.items:
         raise _lost(request, "a page repeats the one before it")
     if page.next_page is not None:
         if page.next_page <= number:
             raise _lost(request, f"after page {number} comes page {page.next_page}")
-        return _with(request, page=page.next_page)
+        return _with(request, {"page": page.next_page})
     if page.next_url is not None:
-        target = urlsplit(page.next_url)
+        try:
+            target = urlsplit(page.next_url)
+        except ValueError:
+            raise _lost(request, "the address of the next page is none") from None
         if target.netloc and target.netloc != urlsplit(base_url).netloc:
             raise _lost(request, f"the next page is on another host, {target.hostname}")
         query = dict(parse_qsl(target.query))
         if not query or query.items() <= {key: str(value) for key, value in request.params.items()}.items():
             raise _lost(request, "the next page is the same one again")
-        return _with(request, **query)
-    if page.numbered or len(page.items) != int(request.params["per_page"]):
+        return _with(request, query)
+    if page.numbered or not number or str(len(page.items)) != str(request.params["per_page"]):
         return None
-    return _with(request, page=number + 1)
+    return _with(request, {"page": number + 1})
 
 
-def _with(request: Request[Page[Any]], **params: str | int) -> Request[Page[Any]]:
+def _with(request: Request[Page[Any]], params: Mapping[str, str | int]) -> Request[Page[Any]]:
     return replace(request, params={**request.params, **params})
 
 

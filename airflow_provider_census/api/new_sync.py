@@ -30,8 +30,8 @@ def check(payload: object) -> dict[str, Any]:
         raise ValueError(f"payload must be a mapping such as {{'label': …, 'operation': …}}, not {payload!r}")
     problems = [f"{path} {problem}" for path, problem in _problems(payload)]
     try:
-        json.dumps(payload, allow_nan=False)
-    except (TypeError, ValueError) as error:
+        json.dumps(dict(payload), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
         problems.append(f"payload cannot be written as JSON: {error}")
     if problems:
         raise ValueError("Census would refuse this payload: " + "; ".join(problems))
@@ -73,7 +73,7 @@ def _source_problems(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not isinstance(source.get(needed), str) or not source[needed]:
         yield (
             f"source_attributes.{needed}",
-            f"must name the {kind}, because type is {kind!r}; not {source.get(needed)!r}",
+            f"must name the {kind}, because type is {kind!r}, not {source.get(needed)!r}",
         )
     for other, properties in SOURCE_PROPERTIES.items():
         for name in properties:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -72,7 +73,8 @@ def any_id(argument: str, value: object) -> Id:
     if isinstance(value, str):
         refuse_unrendered(argument, value)
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or text.startswith("-") or not text.strip("0") or text != text.strip():
+    # A sign, white space or a digit of another script is a slip, wherever ids may be words.
+    if not isinstance(text, str) or not text.strip("0") or re.match(r"[-+\s]|.*\s$|(?![0-9])\d", text):
         raise ValueError(
             f"{argument} must be a positive whole number, or a string such as '52'; not {value!r}"
         )
@@ -107,8 +109,8 @@ def body(argument: str, value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not value:
         raise ValueError(f"{argument} must be a mapping with at least one property, not {value!r}")
     try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError) as error:
+        json.dumps(dict(value), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{argument} cannot be written as JSON: {error}") from error
     return dict(value)
 

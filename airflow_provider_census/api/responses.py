@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Mapping
@@ -28,6 +29,9 @@ LONGEST_ANSWER = 32 * 1024 * 1024
 
 LONGEST_EXCERPT = 300
 """Characters of an unexpected answer that an error message quotes."""
+
+SEARCHED = 8192
+"""Characters of it that are searched for them: enough for the API token not to be cut through unseen."""
 
 ERRORS: dict[int, type[CensusApiError]] = {
     401: CensusAuthError,
@@ -95,18 +99,19 @@ def read(request: Request[T], reply: Reply, secret: str = "", hints: Mapping[int
     :param hints: what to tell a person besides an HTTP status.
     :raises CensusApiError: for everything else, with the HTTP status, Census' own words, method and path.
     """
-    body, flaw = _decode(reply)
+    body, flaw = _decode(reply, secret)
     status, refused = _status(reply, body)
     if refused:
-        problem = (
-            _redirect(reply) if 300 <= status < 400 else _said(body) or _excerpt(reply.body) or "no message"
-        )
+        if 300 <= status < 400:
+            problem = _redirect(reply)
+        else:
+            problem = _said(body, secret) or _excerpt(reply.body, secret) or "no message"
         raise _error(request, reply, status, problem, secret, hint=(hints or {}).get(status, ""))
     if body is not None:
         try:
             return request.answer(body)
         except (LookupError, TypeError) as error:
-            flaw = f"the answer is not what the request is for: {error.args[0]}"
+            flaw = _cut(f"the answer is not what the request is for: {error.args[0]}", secret)
             if isinstance(body.get("message"), str):
                 flaw = f"{body['message']} ({flaw})"
     raise _error(request, reply, status, flaw or "", secret, unusable=True)
@@ -126,17 +131,27 @@ def _error(
     text = f"{request} was answered with HTTP {status}: {message}"
     if hint:
         text = f"{text.rstrip('.')}. {hint}"
-    if secret:
-        text, message = text.replace(secret, "***"), message.replace(secret, "***")
     return ERRORS.get(status, CensusApiError)(
-        text,
+        hide(secret, text),
         status_code=status,
-        message=message,
+        message=hide(secret, message),
         method=request.method,
         path=request.path,
         retry_after=reply.retry_after,
         unusable=unusable,
     )
+
+
+def hide(secret: str, text: str) -> str:
+    """Put stars where a text has the secret, as it is or as JSON, HTML and URLs write its characters."""
+    if not secret:
+        return text
+    forms = (
+        rf"(?:\\?{re.escape(char)}|(?i:\\u{ord(char):04x}|%{ord(char):02x}|&#0*{ord(char)};|&#x0*{ord(char):x};)"
+        rf"|{re.escape(html.escape(char))})"
+        for char in secret
+    )
+    return re.sub("".join(forms), "***", text)
 
 
 def data_object(body: JsonObject) -> Any:
@@ -154,10 +169,10 @@ def data_id(keys: tuple[str, ...], body: JsonObject) -> int:
     data = data_object(body)
     key = next((key for key in keys if key in data), keys[0])
     value = data.get(key)
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise TypeError(f"data.{key} should be an id, it is {_short(value)}")
+        raise TypeError(f"data.{key} should be an id, it is {_json(value)}")
     return value
 
 
@@ -166,7 +181,7 @@ def refresh_key_of(body: JsonObject) -> str:
     data = body.get("data")
     key = data.get("refresh_key") if isinstance(data, dict) else body.get("refresh_key")
     if isinstance(key, bool) or not isinstance(key, (int, str)):
-        raise TypeError(f"refresh_key should be a key, it is {_short(key)}")
+        raise TypeError(f"refresh_key should be a key, it is {_json(key)}")
     return str(key)
 
 
@@ -175,7 +190,7 @@ def refresh_status(body: JsonObject) -> str:
     data = body.get("data")
     status = data.get("status") if isinstance(data, dict) else body.get("status")
     if not isinstance(status, str):
-        raise TypeError(f"status should say how far the refresh is, it is {_short(status)}")
+        raise TypeError(f"status should say how far the refresh is, it is {_json(status)}")
     return status
 
 
@@ -195,25 +210,25 @@ def page(body: JsonObject) -> Page[Any]:
                 items, _number(pagination, "page"), next_page=_number(pagination, "next_page"), numbered=True
             )
     if next_url is not None and not isinstance(next_url, str):
-        raise TypeError(f"next should be a URL, it is {_short(next_url)}")
+        raise TypeError(f"next should be a URL, it is {_json(next_url)}")
     return Page(items, next_url=next_url or None, numbered="next" in body or bool(next_url))
 
 
 def _number(pagination: Mapping[str, Any], key: str) -> int | None:
     value = pagination.get(key)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise TypeError(f"pagination.{key} should be a number, it is {_short(value)}")
+        raise TypeError(f"pagination.{key} should be a number, it is {_json(value)}")
     return value
 
 
 def _typed(body: JsonObject, key: str, kind: type) -> Any:
     if not isinstance(body.get(key), kind):
-        found = _short(body[key]) if key in body else "missing"
+        found = _json(body[key]) if key in body else "missing"
         raise TypeError(f"{key} should be {'an object' if kind is dict else 'a list'}, it is {found}")
     return body[key]
 
 
-def _decode(reply: Reply) -> tuple[JsonObject | None, str | None]:
+def _decode(reply: Reply, secret: str) -> tuple[JsonObject | None, str | None]:
     """Decode a body; a body that is no JSON object has a flaw instead."""
     if len(reply.body) > LONGEST_ANSWER:
         return None, f"the answer is longer than {LONGEST_ANSWER // 1024**2} MiB"
@@ -222,9 +237,9 @@ def _decode(reply: Reply) -> tuple[JsonObject | None, str | None]:
     try:
         body = json.loads(reply.body)
     except (ValueError, RecursionError):
-        return None, f"the answer is not JSON: {_excerpt(reply.body)}"
+        return None, f"the answer is not JSON: {_excerpt(reply.body, secret)}"
     if not isinstance(body, dict):
-        return None, f"the answer is not a JSON object: {_excerpt(reply.body)}"
+        return None, f"the answer is not a JSON object: {_excerpt(reply.body, secret)}"
     return body, None
 
 
@@ -238,14 +253,14 @@ def _status(reply: Reply, body: JsonObject | None) -> tuple[int, bool]:
     return reply.status, word == "error"
 
 
-def _said(body: JsonObject | None) -> str | None:
+def _said(body: JsonObject | None, secret: str) -> str | None:
     """Find Census' own words in an error body."""
     if not body:
         return None
     words = body.get("message") or body.get("error") or body.get("errors")
     if isinstance(words, str):
         return words
-    return _short(words or body) if words or body.keys() - {"status"} else "no message"
+    return _cut(_json(words or body), secret) if words or body.keys() - {"status"} else "no message"
 
 
 def _redirect(reply: Reply) -> str:
@@ -260,17 +275,24 @@ def _redirect(reply: Reply) -> str:
     )
 
 
-def _excerpt(body: bytes) -> str:
+def _excerpt(body: bytes, secret: str) -> str:
     """Quote the beginning of a text, without tags and line breaks."""
-    text = body[:4096].decode("utf-8", "replace")
+    text = hide(secret, body[:SEARCHED].decode("utf-8", "replace"))[: SEARCHED // 2]
     text = re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>", " ", text)
-    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return _cut(" ".join("".join(char if char.isprintable() else " " for char in text).split()), secret)
+
+
+def _cut(text: str, secret: str) -> str:
+    """Take the beginning of a text, and nothing of a secret that stands at its end."""
+    text = hide(secret, text[:SEARCHED])
     return text if len(text) <= LONGEST_EXCERPT else text[:LONGEST_EXCERPT] + "…"
 
 
-def _short(value: object) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= LONGEST_EXCERPT else text[:LONGEST_EXCERPT] + "…"
+def _json(value: object) -> str:
+    try:
+        return json.dumps(value, default=str)
+    except RecursionError:
+        return "nested too deep"
 
 
 def _epoch(date: str) -> float | None:

@@ -129,8 +129,8 @@ def _with_group(body: Mapping[str, Any], key: str, group_id: str | None, place: 
         return body
     if not group_id:
         raise ValueError(
-            f"group_id is needed to create something at {place}: pass group_id, or set it in the connection's "
-            "extra. It is the id of the Fivetran group, which every source in list_sources() names."
+            f"group_id is needed to create something at {place}: pass group_id, or set it in the "
+            "connection's extra. It is the id of the Fivetran group, which every source in list_sources() names."
         )
     return {**body, "group_id": group_id}
 

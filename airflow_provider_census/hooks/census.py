@@ -15,12 +15,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import AirflowException, BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
 from airflow_provider_census.api import connection, endpoints, flows, syncs
 from airflow_provider_census.api.polling import Polling
 from airflow_provider_census.api.request import Request
-from airflow_provider_census.api.responses import Page
 from airflow_provider_census.api.types import Sync, SyncRun
 from airflow_provider_census.api.versions import END_OF_V1
 from airflow_provider_census.exceptions import CensusError
@@ -225,14 +224,14 @@ class CensusHook(BaseHook):
 
         :param request: one of the ``list_…`` operations of :mod:`~airflow_provider_census.api.endpoints`.
         """
-        page_request: Request[Page[Any]] | None = flows.first_page(request) if request.paged else None
-        if page_request is None:
+        if not request.paged:
             yield from self.run(request)
-        before: Page[Any] | None = None
-        while page_request is not None:
-            page = self.run(page_request)
+            return
+        pages = flows.Pages(request, self.settings.base_url)
+        while pages.next is not None:
+            page = self.run(pages.next)
             yield from page.items
-            page_request, before = flows.next_page(page_request, page, before, self.settings.base_url), page
+            pages.took(page)
 
     def get_latest_sync_run(self, sync_id: int | str) -> SyncRun | None:
         """
@@ -372,10 +371,7 @@ class CensusHook(BaseHook):
         :raises CensusConfigError: if a field is missing or cannot be used.
         """
         if self._settings is None:
-            conn = self.get_connection(self.census_conn_id)
-            self._settings = self._read(conn)
-            if self._settings.token != conn.password:
-                mask_secret(self._settings.token)
+            self._settings = self._read(self.get_connection(self.census_conn_id))
         return self._settings
 
     async def asettings(self) -> connection.Settings:

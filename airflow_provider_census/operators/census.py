@@ -8,6 +8,7 @@ import random
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from airflow_provider_census.task_state import RUNNING, task_state
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_census.api.flows import Watch
     from airflow_provider_census.hooks.census import CensusHook
 
 RUN_ID_KEY = "sync_run_id"
@@ -32,6 +34,9 @@ RUN_ID_KEY = "sync_run_id"
 STATE_TIME = 1.5
 CANCEL_TIME = 1.25
 """Seconds that a killed task takes to ask for its state; to cancel its run, to connect and to be answered."""
+
+KILL_TIME = 15.0
+"""Seconds within which the run of a task that was cleared while it waited is cancelled, if it is at all."""
 
 SEVEN_DAYS = timedelta(days=7)
 
@@ -165,7 +170,9 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
             if self.deferrable:
                 run = self._look_or_defer(context, hook, sync_run_id, bounds)
             else:
-                run = self._wait_here(hook, sync_run_id, bounds)
+                run = self._wait_here(hook, self._watch(sync_run_id), self.polling, bounds)
+        except CensusTimeoutError:
+            self._give_up(hook, sync_run_id, "timeout")
         except AirflowTaskTimeout:
             self._release(hook, sync_run_id, "execution_timeout")
             raise
@@ -208,15 +215,17 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
 
         memory = Memory(store, hook, self.log, sync_id=sync_id, full_sync=full_sync, max_tries=ti.max_tries)
         earlier = memory.earlier_run()
-        if earlier is not None and self._takes_over(*earlier):
+        if earlier is not None and self._takes_over(hook, *earlier):
             sync_run_id = int(earlier[0]["id"])
             memory.keep(sync_run_id)
             return sync_run_id
         return memory.start()
 
-    def _takes_over(self, run: dict[str, Any], cleared: bool) -> bool:
+    def _takes_over(self, hook: CensusHook, run: dict[str, Any], cleared: bool) -> bool:
         """Tell whether the run of an earlier try makes another one needless."""
         earlier = f"sync run {run['id']} of sync {run.get('sync_id')}, which an earlier try started"
+        if cleared and outcome(run) is None and self.cancel_on_kill and self.wait_for_completion:
+            run = self._after_kill(hook, run)
         if outcome(run) is None:
             self.log.info("Waiting on for %s.", earlier)
             return True
@@ -228,6 +237,14 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
             "%s %s: %s.", "Taking over" if good else "Starting afresh after", earlier, run.get("status")
         )
         return good
+
+    def _after_kill(self, hook: CensusHook, run: dict[str, Any]) -> dict[str, Any]:
+        """Give the triggerer, which cancels the run of a waiting task that is cleared, the time to do so."""
+        now = time.time()
+        watch = self._watch(run["id"])
+        with suppress(CensusTimeoutError):
+            return self._wait_here(hook, watch, Polling(KILL_TIME / 10), tasks.Bounds(now, now + KILL_TIME))
+        return watch.run or run
 
     def _active_run(self, context: Context, hook: CensusHook, sync_id: str, full_sync: bool) -> int | None:
         """Find what an earlier try may have started, on an Airflow without a task state store."""
@@ -248,29 +265,30 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         )
         return int(run["id"])
 
-    def _wait_here(self, hook: CensusHook, sync_run_id: int, bounds: tasks.Bounds) -> dict[str, Any]:
+    def _wait_here(
+        self, hook: CensusHook, watch: Watch, polling: Polling, bounds: tasks.Bounds
+    ) -> dict[str, Any]:
         from airflow_provider_census.api import flows
 
         wait = flows.wait(
-            self._watch(sync_run_id),
-            self.polling,
+            watch,
+            polling,
             started=bounds.started,
             deadline=bounds.deadline,
             now=time.time,
             rng=random.Random(),
         )
-        try:
-            return hook.drive(wait, self._sleep)
-        except CensusTimeoutError:
-            self._give_up(hook, sync_run_id, "timeout")
+        return hook.drive(wait, self._sleep)
 
     def _sleep(self, seconds: float) -> None:
         """Sleep, but not on when the task is killed; a signal alone does not end a sleep."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            if self._killed:
-                raise CensusError("The task was killed while it waited for its sync run.")
+        while not self._killed:
+            left = end - time.monotonic()
+            if left <= 0:
+                return
             time.sleep(min(left, 1.0))
+        raise CensusError("The task was killed while it waited for its sync run.")
 
     def _release(self, hook: CensusHook, sync_run_id: int | str, kind: str) -> str:
         """Cancel a run that has no time left."""

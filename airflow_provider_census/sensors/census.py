@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -98,7 +99,9 @@ class CensusSyncRunSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
         """Wait for the run: in the triggerer if deferrable, else as Airflow's sensors do."""
         if not self.deferrable:
             self._poking = self._begin_poking()
-            return cast("dict[str, Any]", super().execute(context))
+            # The plain method, for Airflow 2 takes a call of the decorated one for one from outside a task.
+            loop = inspect.unwrap(BaseSensorOperator.execute)
+            return cast("dict[str, Any]", loop(self, context))
         bounds = self._bounds()
         with self._as_a_sensor():
             hook = self._hook()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import os
 import random
+import re
 from importlib.metadata import version
 from typing import Any
 
@@ -14,11 +15,11 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from tenacity import RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay
 
 from airflow_provider_census import __version__
-from airflow_provider_census.api import retries
+from airflow_provider_census.api import responses, retries
 from airflow_provider_census.api.connection import Settings
 from airflow_provider_census.api.flows import Log
 from airflow_provider_census.api.request import Request
-from airflow_provider_census.exceptions import CensusConnectionError
+from airflow_provider_census.exceptions import CensusConfigError, CensusConnectionError
 
 LONGEST_ERROR = 64 * 1024
 """Bytes that are read of an error page."""
@@ -38,10 +39,15 @@ def ca_bundle() -> str:
     Find the certificate authorities to trust, a file or a folder, alike for both transports.
 
     The usual environment variables name it; else it is the bundle that comes with ``requests``.
+
+    :raises CensusConfigError: if it is not there.
     """
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
-        if os.environ.get(variable):
-            return os.environ[variable]
+        bundle = os.environ.get(variable)
+        if bundle and not os.path.exists(bundle):
+            raise CensusConfigError(f"{variable} names {bundle}, which does not exist")
+        if bundle:
+            return bundle
     return DEFAULT_CA_BUNDLE_PATH
 
 
@@ -75,18 +81,16 @@ def lost(
 ) -> CensusConnectionError:
     """Tell that no complete answer arrived, from the innermost reason that the HTTP library gives."""
     reason = innermost(error)
-    words = str(reason).replace(settings.token, "***") or type(reason).__name__
+    words = responses.hide(settings.token, str(reason)) or type(reason).__name__
+    words = re.sub(r"://[^/@\s]*@", "://***@", words)  # the password of a proxy
     if isinstance(reason, TimeoutError) or "timed out" in words or "Timeout" in type(error).__name__:
         words = f"no answer within {settings.timeout:g} s"
     return CensusConnectionError(f"{request} to {settings.base_url} failed: {words}.", sent=sent)
 
 
 def innermost(error: BaseException) -> BaseException:
-    """Unwrap an error down to the one that HTTP libraries wrapped first."""
-    inner = (
-        getattr(error, "reason", None)
-        or error.__cause__
-        or error.__context__
-        or (error.args[0] if error.args else None)
-    )
-    return innermost(inner) if isinstance(inner, BaseException) and inner is not error else error
+    """Unwrap an error down to the one that HTTP libraries wrapped first; its context may be anything."""
+    for inner in (getattr(error, "reason", None), error.__cause__, *error.args):
+        if isinstance(inner, BaseException):
+            return innermost(inner)
+    return error

@@ -10,7 +10,7 @@ import ssl
 from typing import Any, TypeVar
 
 import aiohttp
-from requests.utils import get_environ_proxies, select_proxy
+from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
 from tenacity import AsyncRetrying
 from yarl import URL
 
@@ -20,8 +20,11 @@ from airflow_provider_census.api.connection import Settings
 from airflow_provider_census.api.flows import Answer, Log
 from airflow_provider_census.api.request import Request
 from airflow_provider_census.api.responses import Reply
+from airflow_provider_census.exceptions import CensusConfigError
 
 T = TypeVar("T")
+
+NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.ConnectionTimeoutError)
 
 
 class TriggererTransport:
@@ -32,27 +35,28 @@ class TriggererTransport:
     :param log: where retries are told.
     """
 
-    def __init__(self, settings: Settings, log: Log, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, settings: Settings, log: Log, session: aiohttp.ClientSession, proxy: URL | None
+    ) -> None:
         self.settings = settings
         self._log = log
         self._session = session
-        # Asked of requests rather than of aiohttp, whose trust_env would also let a .netrc replace the token.
-        self._proxy = select_proxy(settings.base_url, get_environ_proxies(settings.base_url))
+        self._proxy = proxy
+        # Not a header of the session, for aiohttp shows those to the proxy too.
+        self._headers = {"Authorization": f"Bearer {settings.token}"}
 
     @classmethod
     async def open(cls, settings: Settings, log: Log) -> TriggererTransport:
         """Open a transport; reading the certificate authorities takes too long for the loop itself."""
+        proxy = _proxy(settings.base_url)
         context = await asyncio.to_thread(_ssl_context, transports.ca_bundle())
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={
-                "User-Agent": transports.user_agent(),
-                "Authorization": f"Bearer {settings.token}",
-            },
+            headers={"User-Agent": transports.user_agent()},
             timeout=aiohttp.ClientTimeout(total=settings.timeout),
         )
-        return cls(settings, log, session)
+        return cls(settings, log, session, proxy)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -72,7 +76,7 @@ class TriggererTransport:
         try:
             reply = await self._exchange(request)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
-            sent = not isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
+            sent = not isinstance(error, NEVER_CONNECTED)
             lost = transports.lost(request, self.settings, error, sent=sent)
         else:
             return Answer(
@@ -86,6 +90,7 @@ class TriggererTransport:
             URL(self.settings.api_url + request.path, encoded=True),
             params={name: str(value) for name, value in request.params.items()},
             json=request.json,
+            headers=self._headers,
             allow_redirects=False,
             proxy=self._proxy,
         ) as response:
@@ -99,7 +104,23 @@ class TriggererTransport:
             return Reply(response.status, headers, bytes(body))
 
 
+def _proxy(base_url: str) -> URL | None:
+    """
+    Find the proxy of the environment.
+
+    Asked of requests rather than of aiohttp, whose trust_env would also let a .netrc replace the token.
+    """
+    proxy = select_proxy(base_url, get_environ_proxies(base_url))
+    try:
+        return URL(prepend_scheme_if_needed(proxy, "http")) if proxy else None  # type: ignore[no-untyped-call]
+    except ValueError:
+        raise CensusConfigError(f"the proxy that the environment names for {base_url} is no URL") from None
+
+
 def _ssl_context(ca_bundle: str) -> ssl.SSLContext:
-    if os.path.isdir(ca_bundle):
-        return ssl.create_default_context(capath=ca_bundle)
-    return ssl.create_default_context(cafile=ca_bundle)
+    try:
+        if os.path.isdir(ca_bundle):
+            return ssl.create_default_context(capath=ca_bundle)
+        return ssl.create_default_context(cafile=ca_bundle)
+    except OSError as error:
+        raise CensusConfigError(f"the authorities in {ca_bundle} cannot be read: {error}") from error

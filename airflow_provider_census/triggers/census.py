@@ -9,6 +9,7 @@ import inspect
 import random
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -21,8 +22,10 @@ from airflow_provider_census.task_state import DEFERRED, task_state
 LAST_LOOK = 5.0
 """Seconds after the end of a wait that its last look may still take."""
 
-STATE_TIME = 10.0
-"""Seconds that Airflow may take to tell the state of a task that may have been killed."""
+STATE_TIME = 15.0
+CANCEL_TIME = 12.0
+"""Seconds that Airflow may take to tell the state of a task that may have been killed, and Census to cancel
+its run; in all less than the 30 that Airflow gives (``[triggerer] on_kill_timeout``)."""
 
 
 class CensusSyncRunTrigger(BaseTrigger):
@@ -98,6 +101,15 @@ class CensusSyncRunTrigger(BaseTrigger):
         if not self.cancel_on_kill or not self._waiting or self.task_instance is None:
             return
         self._waiting = False
+        work = asyncio.create_task(self._cancel_if_killed())
+        # The triggerer cancels a trigger anew every second until it is done, which would cut this short. When
+        # it stops, it cancels the work itself.
+        while not work.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({work})
+        await work
+
+    async def _cancel_if_killed(self) -> None:
         try:
             # On Python 3.10 and 3.11 a blocking call is only possible in a thread here.
             state = await asyncio.wait_for(asyncio.to_thread(task_state, self.task_instance), STATE_TIME)
@@ -109,10 +121,11 @@ class CensusSyncRunTrigger(BaseTrigger):
         self.log.warning("The task is %s now: cancelling sync run %s.", state, self.sync_run_id)
         from airflow_provider_census.hooks.census import CensusHook
 
+        cancel = CensusHook(self.census_conn_id).arun(endpoints.cancel_sync_run(self.sync_run_id))
         try:
-            await CensusHook(self.census_conn_id).arun(endpoints.cancel_sync_run(self.sync_run_id))
-        except CensusError as error:
-            self.log.warning("Sync run %s may go on: %s", self.sync_run_id, error)
+            await asyncio.wait_for(cancel, CANCEL_TIME)
+        except (CensusError, asyncio.TimeoutError) as error:
+            self.log.warning("Sync run %s may go on: %r", self.sync_run_id, error)
 
     async def _wait(self) -> dict[str, str]:
         from airflow_provider_census.hooks.census import CensusHook

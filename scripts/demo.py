@@ -1,0 +1,431 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""
+``make demo``: one Census sync through a real Airflow.
+
+Starts a local Census (the sandbox) and an Airflow of its own in a temporary directory, runs the example DAG
+``census_deferrable`` through scheduler and triggerer, and shows what became of it. What it started is gone
+afterwards, however it ends, and so is what it wrote, except that the logs of a failure stay.
+
+With ``CENSUS_API_TOKEN`` and ``CENSUS_SYNC_ID`` in the environment it starts that sync at the real Census
+(``CENSUS_HOST`` if that is not app.getcensus.com).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.error import HTTPError, URLError
+from urllib.request import ProxyHandler, Request, build_opener
+
+import psutil  # comes with Airflow
+
+EXAMPLE_DAGS = Path(__file__).resolve().parent.parent / "example_dags"
+DAG_ID = "census_deferrable"
+RUN_ID = "demo"
+COUNTED = ("processed", "updated", "failed", "invalid")
+LOOPBACK = "127.0.0.1"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+# Seconds. A sync at the real Census takes as long as it takes.
+START_LIMIT = 180
+SANDBOX_RUN_LIMIT = 180
+STOP_LIMIT = 20
+
+EXPLAINED = {
+    "running": "running in a worker",
+    "deferred": "deferred: waits in the triggerer and holds no worker slot",
+    "up_for_retry": "failed; will be tried again",
+}
+
+began = time.monotonic()
+
+
+class DemoError(Exception):
+    """Why the demo did not come to a good end."""
+
+
+class Stopped(BaseException):
+    """Ctrl-C, or its like from another program."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+@dataclass(frozen=True)
+class Census:
+    """Where the sync is, and what opens the door."""
+
+    host: str
+    token: str
+    sync_id: int
+    sandbox_port: int | None = None
+
+
+@dataclass
+class Airflow:
+    """A running ``airflow standalone`` and its REST API."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    token: str = ""
+
+    def has_logged(self, text: str) -> bool:
+        self.check()
+        return text in self.log.read_text(errors="replace")
+
+    def check(self) -> None:
+        if self.process.poll() is not None:
+            raise DemoError(f"Airflow ended by itself with exit code {self.process.returncode}.")
+
+    def get(self, path: str) -> Any:
+        """What is at a path; None if there is nothing, or nobody to ask yet."""
+        return self.send("GET", path)
+
+    def send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        self.check()
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        request = Request(self.url + path, data, headers, method=method)
+        try:
+            # A proxy, if one is set, could not reach this machine's loopback.
+            with build_opener(ProxyHandler({})).open(request, timeout=30) as response:
+                return json.load(response)
+        except HTTPError as error:
+            if error.code == 404:
+                return None
+            answer = error.read().decode(errors="replace")
+            raise DemoError(f"Airflow answered {method} {path} with {error.code}: {answer}") from None
+        except (URLError, ConnectionError, TimeoutError):
+            return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--keep", action="store_true", help="leave Airflow's UI up until Ctrl-C")
+    keep = parser.parse_args().keep
+
+    # Set even where a shell made us deaf to Ctrl-C, as it does to what it starts in the background.
+    for number in SIGNALS:
+        signal.signal(number, stop)
+    home = Path(tempfile.mkdtemp(prefix="census-demo-"))
+    try:
+        demo(home, keep=keep)
+    except DemoError as error:
+        say(f"FAILED: {error}")
+        show_log(home)
+        return 1
+    except Stopped as stopped:
+        forget(home)
+        say("Stopped.")
+        return stopped.exit_code
+    forget(home)
+    say("Done.")
+    return 0
+
+
+def demo(home: Path, *, keep: bool) -> None:
+    """
+    Run the DAG once and show what became of it.
+
+    :param home: an empty directory for everything that is written.
+    :param keep: leave the UI up until a signal comes.
+    :raises DemoError: if not every task succeeded.
+    """
+    api_port, *log_ports, sandbox_port = free_ports(4)
+    census = chosen_census(sandbox_port)
+    with ExitStack() as programs:
+        if census.sandbox_port:
+            say(f"Starting the sandbox, a local Census, on {census.host}")
+            programs.enter_context(sandbox(census.sandbox_port, home))
+        else:
+            say(f"Using the real Census, {census.host}, sync {census.sync_id}")
+        say("Starting Airflow with scheduler and triggerer; takes about a minute")
+        airflow = programs.enter_context(airflow_standalone(api_port, log_ports, census, home))
+        say(f"Airflow is up: {airflow.url}")
+        failed = run_dag(airflow, census, home)
+        if keep:
+            say(f"The UI stays up until Ctrl-C: {airflow.url}/dags/{DAG_ID}")
+            with suppress(Stopped):
+                while airflow.process.poll() is None:
+                    time.sleep(1)
+    if failed:
+        raise DemoError(f"{', '.join(failed)} did not succeed.")
+
+
+def chosen_census(sandbox_port: int) -> Census:
+    """
+    Choose the real Census if the environment has a token for it, the sandbox otherwise.
+
+    :raises DemoError: if it is not said which of the real syncs to start.
+    """
+    token, sync_id = os.environ.get("CENSUS_API_TOKEN"), os.environ.get("CENSUS_SYNC_ID", "")
+    if not token:
+        host = f"http://{LOOPBACK}:{sandbox_port}"
+        return Census(host, "secret-token:sandbox", int(sync_id or 52), sandbox_port)
+    if not sync_id.isdigit():
+        raise DemoError("with CENSUS_API_TOKEN, CENSUS_SYNC_ID must be the id of the sync to start.")
+    return Census(os.environ.get("CENSUS_HOST") or "app.getcensus.com", token, int(sync_id))
+
+
+@contextmanager
+def sandbox(port: int, home: Path) -> Iterator[None]:
+    """Keep a local Census up."""
+    command = [sys.executable, "-m", "airflow_provider_census.sandbox", "--port", str(port)]
+    with program(command, os.environ, home / "sandbox.log") as process:
+
+        def answers() -> bool:
+            if process.poll() is not None:
+                raise DemoError(f"the sandbox ended by itself; see {home / 'sandbox.log'}")
+            with socket.socket() as probe:
+                return probe.connect_ex((LOOPBACK, port)) == 0
+
+        wait_for("the sandbox", answers)
+        yield
+
+
+def environment(port: int, census: Census, home: Path, dags: Path) -> dict[str, str]:
+    """What tells an Airflow to live in ``home`` alone; of another one's settings it knows nothing."""
+    url = f"http://{LOOPBACK}:{port}"
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AIRFLOW_", "_AIRFLOW_")) and name != "CENSUS_API_TOKEN"
+    }
+    no_proxy = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), LOOPBACK]))
+    return inherited | {
+        # Airflow starts its parts by the name "airflow".
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "NO_COLOR": "1",
+        "PYTHONUNBUFFERED": "1",
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW_CONN_CENSUS_DEFAULT": json.dumps(
+            {"conn_type": "census", "host": census.host, "password": census.token}
+        ),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__HOST": LOOPBACK,
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+    }
+
+
+@contextmanager
+def airflow_standalone(port: int, log_ports: list[int], census: Census, home: Path) -> Iterator[Airflow]:
+    """Keep an Airflow up that lives in ``home`` alone."""
+    url = f"http://{LOOPBACK}:{port}"
+    env = environment(port, census, home, EXAMPLE_DAGS) | {
+        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(home / "warehouse.db")}),
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(log_ports[0]),
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(log_ports[1]),
+    }
+    log = home / "airflow.log"
+    with program(["airflow", "standalone"], env, log) as process:
+        airflow = Airflow(url, process, log)
+
+        def healthy() -> bool:
+            health = airflow.get("/api/v2/monitor/health") or {}
+            parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+            return all(health.get(part, {}).get("status") == "healthy" for part in parts)
+
+        wait_for("Airflow's database", lambda: airflow.has_logged("Database ready"))
+        say("Its database is made; waiting for all parts to be healthy")
+        wait_for("Airflow", healthy)
+        airflow.token = airflow.get("/auth/token")["access_token"]
+        yield airflow
+
+
+def run_dag(airflow: Airflow, census: Census, home: Path) -> list[str]:
+    """
+    Run the example DAG and show its progress and what came of it.
+
+    :return: the tasks that did not succeed.
+    """
+    dag_path = f"/api/v2/dags/{DAG_ID}"
+
+    def is_loaded() -> bool:
+        for broken in airflow.get("/api/v2/importErrors")["import_errors"]:
+            raise DemoError(f"{broken['filename']} cannot be imported:\n{broken['stack_trace']}")
+        return airflow.get(dag_path) is not None
+
+    wait_for(f"the DAG {DAG_ID}", is_loaded)
+    airflow.send("PATCH", dag_path, {"is_paused": False})
+    conf = {"sync_id": census.sync_id}
+    run = {"dag_run_id": RUN_ID, "logical_date": None, "conf": conf}
+    airflow.send("POST", f"{dag_path}/dagRuns", run)
+    run_path = f"{dag_path}/dagRuns/{RUN_ID}"
+    say(f"Started the DAG {DAG_ID} with {json.dumps(conf)}")
+
+    seen: dict[str, str | None] = {}
+    tasks: list[dict[str, Any]] = []
+
+    def has_ended() -> bool:
+        # The run first: once it has ended, so have its tasks.
+        state = airflow.get(run_path)["state"]
+        tasks[:] = airflow.get(f"{run_path}/taskInstances")["task_instances"]
+        for task in tasks:
+            name, now = task["task_display_name"], task["state"]
+            if now and seen.get(name) != now:
+                say(f"  {name}: {EXPLAINED.get(now, now)}")
+            seen[name] = now
+        return state in {"success", "failed"}
+
+    wait_for("the end of the DAG run", has_ended, SANDBOX_RUN_LIMIT if census.sandbox_port else None)
+    print()
+    for task in tasks:
+        show_outcome(airflow, f"{run_path}/taskInstances/{task['task_id']}", task, home)
+    print(flush=True)
+    return [task["task_id"] for task in tasks if task["state"] != "success"]
+
+
+def show_outcome(airflow: Airflow, path: str, task: Mapping[str, Any], home: Path) -> None:
+    task_id, state = task["task_id"], task["state"]
+    rows = {}
+    if xcom := airflow.get(f"{path}/xcomEntries/sync_run"):
+        counts = {what: xcom["value"].get(f"records_{what}") for what in COUNTED}
+        rows["Records"] = ", ".join(f"{'?' if n is None else n} {what}" for what, n in counts.items())
+    rows |= (airflow.get(f"{path}/links") or {}).get("extra_links", {})
+    rows["In Airflow"] = f"{airflow.url}/dags/{DAG_ID}/runs/{RUN_ID}/tasks/{task_id}"
+    if state != "success":
+        run_logs = home / "logs" / f"dag_id={DAG_ID}" / f"run_id={RUN_ID}"
+        log = run_logs / f"task_id={task_id}" / f"attempt={task['try_number']}.log"
+        rows |= {"Error": error_in(log), "All of its log": str(log)}
+    print(f"{task_id}: {state}")
+    for label, value in rows.items():
+        print(f"  {label:16}  {value}")
+
+
+def error_in(log: Path) -> str:
+    """The last exception in a task's log, which is lines of JSON."""
+    found = "see its log"
+    with suppress(OSError, ValueError):
+        for line in log.read_text(errors="replace").splitlines():
+            for error in json.loads(line).get("error_detail") or []:
+                found = f"{error['exc_type']}: {error['exc_value']}"
+    return found
+
+
+@contextmanager
+def program(command: list[str], env: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Keep a program up, in a session of its own, and leave nothing of that session."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        # From here on nothing may interrupt.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        say(f"Stopping {log.stem}")
+        end_session(process)
+
+
+def end_session(leader: subprocess.Popen[bytes]) -> None:
+    """
+    End a program and everything it started.
+
+    The program is asked first, as by Ctrl-C, to end and collect its own; then all that is left of its
+    session is told to. (Of the session, not of the process group: Airflow gives every task its own group.)
+    """
+    leader.send_signal(signal.SIGINT)
+    if is_gone(leader):
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in members(leader.pid):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        if is_gone(leader):
+            return
+
+
+def is_gone(leader: subprocess.Popen[bytes]) -> bool:
+    """Wait for the end of a whole session, up to a limit."""
+    deadline = time.monotonic() + STOP_LIMIT
+    while leader.poll() is None or members(leader.pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def members(session: int) -> list[psutil.Process]:
+    """The living processes of a session."""
+    found = []
+    for process in psutil.process_iter(["status"]):
+        with suppress(OSError):
+            if os.getsid(process.pid) == session and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as sockets:
+        # All held at once, so that no two are the same.
+        held = [sockets.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in held]
+
+
+def wait_for(what: str, has_come: Callable[[], bool], limit: float | None = START_LIMIT) -> None:
+    began_waiting = time.monotonic()
+    while not has_come():
+        if limit is not None and time.monotonic() - began_waiting > limit:
+            raise DemoError(f"{what} did not come within {limit:.0f} seconds.")
+        time.sleep(0.5)
+
+
+def stop(number: int, _: object) -> NoReturn:
+    raise Stopped(number)
+
+
+def say(text: str) -> None:
+    print(f"{time.monotonic() - began:5.0f} s  {text}", flush=True)
+
+
+def show_log(home: Path) -> None:
+    """Say where the logs of a failure are, and show the end of Airflow's; without any, leave nothing."""
+    log = home / "airflow.log"
+    if not log.exists():
+        forget(home)
+        return
+    print("\nThe end of Airflow's log:")
+    lines = [line for line in log.read_text(errors="replace").splitlines() if "[http.access]" not in line]
+    for line in lines[-15:]:
+        print(f"  {line[:300]}")
+    print(f"All logs are in {home}")
+
+
+def forget(home: Path) -> None:
+    shutil.rmtree(home, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

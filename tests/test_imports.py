@@ -1,0 +1,61 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""What an import brings along: a DAG file is parsed often, and should be cheap."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+AUTHORING = """
+try:
+    from airflow.sdk import DAG, BaseOperator, BaseSensorOperator
+except ImportError:
+    from airflow import DAG
+    from airflow.models import BaseOperator
+    from airflow.sensors.base import BaseSensorOperator
+"""
+HOOK = "from airflow.providers.common.compat.sdk import BaseHook"
+HTTP = {"requests", "aiohttp", "tenacity"}
+HEAVY = HTTP | {"airflow_provider_census.hooks.census", "airflow_provider_census.triggers.census"}
+
+
+def brought(first: str, then: str) -> set[str]:
+    """Import in a fresh process; the modules that the second import adds to those of the first."""
+    script = f"import sys\n{first}\nbefore = set(sys.modules)\n{then}\nprint(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "unwanted"),
+    [
+        (AUTHORING, "import airflow_provider_census.operators.census", HEAVY),
+        (AUTHORING, "import airflow_provider_census.sensors.census", HEAVY),
+        (HOOK, "import airflow_provider_census.hooks.census", HTTP),
+    ],
+)
+def test_a_dag_file_brings_no_http_library_along(first: str, then: str, unwanted: set[str]) -> None:
+    modules = brought(first, then)
+    assert then.removeprefix("import ") in modules
+    assert modules & unwanted == set()
+
+
+def test_the_core_needs_nothing_but_the_standard_library() -> None:
+    modules = brought(
+        "import pkgutil, airflow_provider_census.api as api",
+        "for each in pkgutil.iter_modules(api.__path__, api.__name__ + '.'): __import__(each.name)",
+    )
+    ours = {module for module in modules if module.startswith("airflow_provider_census")}
+    assert {"airflow_provider_census.api.flows", "airflow_provider_census.api.endpoints"} <= ours
+    assert {module for module in ours if ".api." not in module} == {"airflow_provider_census.exceptions"}
+    others = {module.partition(".")[0] for module in modules - ours}
+    assert others <= set(sys.stdlib_module_names)
+
+
+def test_the_provider_info_is_read_without_importing_anything_else() -> None:
+    modules = brought("", "from airflow_provider_census import get_provider_info as g; g.get_provider_info()")
+    ours = {module for module in modules if module.startswith(("airflow", "requests", "aiohttp"))}
+    assert ours == {"airflow_provider_census", "airflow_provider_census.get_provider_info"}

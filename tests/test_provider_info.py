@@ -1,0 +1,168 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""What Airflow knows of the provider without importing it, and the form that it makes of that."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import airflow
+import jsonschema
+import pytest
+
+from airflow_provider_census.api.connection import DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT
+from airflow_provider_census.api.versions import DEFAULT_VERSION, ROOTS
+from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR, get_provider_info
+from airflow_provider_census.hooks.census import CensusHook
+
+AIRFLOW_2 = airflow.__version__.startswith("2.")
+HOOK = "airflow_provider_census.hooks.census.CensusHook"
+INFO = get_provider_info()
+
+
+def test_it_is_what_the_schema_of_this_airflow_asks_for() -> None:
+    [package] = airflow.__path__
+    schema = json.loads((Path(package) / "provider_info.schema.json").read_text())
+    jsonschema.validate(INFO, schema)
+
+
+def test_every_module_and_class_that_it_names_is_there() -> None:
+    for kind in ("hooks", "operators", "sensors", "triggers"):
+        [entry] = INFO[kind]
+        assert entry["integration-name"] == INFO["integrations"][0]["integration-name"]
+        for module in entry["python-modules"]:
+            assert import_module(module).__name__ == module
+    for named in (*INFO["extra-links"], INFO["connection-types"][0]["hook-class-name"]):
+        module, _, name = named.rpartition(".")
+        assert isinstance(getattr(import_module(module), name), type)
+
+
+def test_the_form_promises_what_the_connection_does() -> None:
+    assert INFO["connection-types"][0]["connection-type"] == CensusHook.conn_type
+    assert INFO["connection-types"][0]["hook-name"] == CensusHook.hook_name == "Census"
+    defaults = {name: field["schema"]["default"] for name, field in CONN_FIELDS.items()}
+    assert defaults == {
+        "timeout": DEFAULT_TIMEOUT,
+        "attempts": DEFAULT_ATTEMPTS,
+        "api_version": DEFAULT_VERSION,
+    }
+    assert CONN_FIELDS["api_version"]["schema"]["enum"] == list(ROOTS)
+    assert all(field["label"] and field["description"] for field in CONN_FIELDS.values())
+    assert set(UI_FIELD_BEHAVIOUR["hidden-fields"]) == {"login", "port", "schema"}
+    assert "app-eu.getcensus.com" in UI_FIELD_BEHAVIOUR["placeholders"]["host"]
+
+
+@cache
+def listings() -> dict[str, str]:
+    """Run every listing of ``airflow providers``; what each prints, with all warnings."""
+    script = """
+import contextlib, io, sys
+from airflow.cli import cli_parser
+
+parser = cli_parser.get_parser()
+choices = lambda parser: next(action.choices for action in parser._actions if action.dest == "subcommand")
+for command in choices(choices(parser)["providers"]):
+    rest = ["airflow-provider-census", "--full", "--output", "json"] if command == "get" else []
+    print("=====", command, flush=True)
+    print("=====", command, file=sys.stderr, flush=True)
+    args = parser.parse_args(["providers", command, *rest])
+    try:
+        args.func(args)
+    except SystemExit as end:
+        print("exit", end.code)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", script],
+        env={**os.environ, "COLUMNS": "400", "AIRFLOW__CORE__LAZY_DISCOVER_PROVIDERS": "false"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said: dict[str, str] = {}
+    for part in (done.stdout + "\n" + done.stderr).split("===== ")[1:]:
+        command, _, text = part.partition("\n")
+        said[command] = said.get(command, "") + text
+    return said
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("list", "airflow-provider-census"),
+        ("hooks", HOOK),
+        ("behaviours", "census"),
+        ("links", "airflow_provider_census.links.census.CensusSyncRunLink"),
+        ("triggers", "airflow_provider_census.triggers.census"),
+        ("get", '"airflow_provider_census.sensors.census"'),
+        ("get", HOOK),
+        ("widgets", "extra__census__timeout"),
+    ],
+)
+def test_airflow_lists_it(airflow_db: str, command: str, shown: str) -> None:
+    assert shown in listings()[command]
+
+
+def test_no_listing_complains_of_it(airflow_db: str) -> None:
+    assert len(listings()) > 10
+    complaint = re.compile(r"WARN|ERROR|\[(warning|error)|Warning|Traceback|Exception|[Dd]eprecat|Could not")
+    for said in listings().values():
+        assert [
+            line for line in said.splitlines() if "census" in line.lower() and complaint.search(line)
+        ] == []
+
+
+@pytest.mark.skipif(AIRFLOW_2, reason="Airflow 3 makes the form of the provider info alone")
+def test_airflow_3_never_asks_the_hook_for_its_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+
+    def asked(*_: Any) -> Any:
+        raise AssertionError("Airflow asked the hook for its form")
+
+    monkeypatch.setattr(CensusHook, "get_ui_field_behaviour", asked)
+    monkeypatch.setattr(CensusHook, "get_connection_form_widgets", asked)
+    [form] = [meta for meta in HookMetaService.hook_meta_data() if meta.connection_type == "census"]
+    assert form.hook_name == "Census"
+    assert form.hook_class_name == HOOK
+    assert set(form.extra_fields or {}) == set(CONN_FIELDS)
+    for name, field in CONN_FIELDS.items():
+        made = (form.extra_fields or {})[name]
+        assert made["schema"]["title"] == field["label"]
+        assert made["description"] == field["description"]
+        assert made["value"] == field["schema"]["default"]
+    standard = form.standard_fields
+    assert standard is not None
+    assert (standard.password.title, standard.host.title) == ("API token", "Census host")
+    assert standard.host.placeholder == UI_FIELD_BEHAVIOUR["placeholders"]["host"]
+    assert all(field.hidden for field in (standard.login, standard.port, standard.url_schema))
+
+
+@pytest.mark.skipif(not AIRFLOW_2, reason="Airflow 2 asks the hook for its form")
+def test_airflow_2_makes_the_same_form() -> None:
+    from airflow.providers_manager import ProvidersManager
+
+    manager = ProvidersManager()
+    manager.initialize_providers_hooks()
+    behaviour = manager.field_behaviours["census"]
+    assert {name.replace("_", "-"): value for name, value in behaviour.items()} == UI_FIELD_BEHAVIOUR
+    widgets = {
+        name.removeprefix("extra__census__"): widget
+        for name, widget in manager.connection_form_widgets.items()
+        if widget.package_name == INFO["package-name"]
+    }
+    assert set(widgets) == set(CONN_FIELDS)
+    for name, field in CONN_FIELDS.items():
+        made = widgets[name].field
+        assert made.args[0] == field["label"]
+        assert made.kwargs["description"] == field["description"]
+        assert made.kwargs["default"] == field["schema"]["default"]
+        wanted = {"integer": "IntegerField", "string": "StringField"}[field["schema"]["type"][0]]
+        assert made.field_class.__name__ == wanted

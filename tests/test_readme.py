@@ -1,0 +1,213 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""What the README says is so: its code runs, its connections connect, its tables are those of the code."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_census.api import endpoints
+from airflow_provider_census.api.connection import DEFAULT_HOST
+from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
+from airflow_provider_census.hooks.census import CensusHook
+from airflow_provider_census.operators.census import CensusTriggerSyncOperator
+from airflow_provider_census.sandbox import Sandbox
+from airflow_provider_census.sandbox.runs import BEHAVIORS
+from airflow_provider_census.sensors.census import CensusSyncRunSensor
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+DEFAULTS = {"required": inspect.Parameter.empty, "7 days": timedelta(days=7)}
+DEFAULT_DEFERRABLE = "[operators] default_deferrable"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def block(language: str, holds: str) -> str:
+    (only,) = (text for text in blocks(language) if holds in text)
+    return only
+
+
+def table(heading: str, head: str) -> list[list[str]]:
+    """The cells below a table's head, in the section with this heading."""
+    section = re.split(rf"^#+ {re.escape(heading)}$", README, flags=re.MULTILINE)[1]
+    rows = re.search(rf"^\| {re.escape(head)} \|.*\n\|[ |-]+\n((?:\|.*\n)+)", section, re.MULTILINE)
+    assert rows, f"no table {head!r} below {heading!r}"
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[1].splitlines()]
+
+
+def default(cell: str) -> Any:
+    text = cell.strip("`")
+    return DEFAULTS[text] if text in DEFAULTS else ast.literal_eval(text)
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_every_python_block_is_python(code: str) -> None:
+    compile(code, "README.md", "exec")
+
+
+def test_every_file_that_is_linked_is_there() -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", README, re.M)}
+    assert links
+    for link in links:
+        assert link[1:] in headings if link.startswith("#") else (ROOT / link).exists(), link
+
+
+@pytest.mark.parametrize(
+    ("heading", "task"), [("The operator", CensusTriggerSyncOperator), ("The sensor", CensusSyncRunSensor)]
+)
+def test_parameters_are_those_of_the_signature(heading: str, task: type) -> None:
+    parameters = dict(inspect.signature(task.__init__).parameters)
+    del parameters["self"], parameters["kwargs"]
+    rows = {name.strip("`"): (default_, meaning) for name, default_, meaning in table(heading, "Parameter")}
+    assert set(rows) == set(parameters)
+    for name, (cell, meaning) in rows.items():
+        if cell.strip("`") == DEFAULT_DEFERRABLE:
+            assert parameters[name].default is False, "what a fresh Airflow has there"
+        else:
+            assert default(cell) == parameters[name].default, name
+        assert ("Templated" in meaning) == (name in task.template_fields), name
+
+
+def test_idle_options_are_those_that_warn() -> None:
+    names = [name.strip("`") for name, *_ in table("The operator", "Parameter")]
+    idle = names[names.index("deferrable") + 1 :]
+    values = dict.fromkeys(idle, 1) | {"on_skipped_run": "skip", "cancel_on_kill": False}
+    with pytest.warns(UserWarning, match="will have no effect") as seen:
+        CensusTriggerSyncOperator(task_id="sync", sync_id=52, **values)
+    assert set(idle) <= set(re.findall(r"\w+", str(seen[0].message)))
+
+
+def test_methods_are_those_of_the_hook() -> None:
+    rows = [method.strip("`") for method, _ in table("The hook", "Method")]
+    assert [row.partition("(")[0] for row in rows] == [
+        name
+        for name, thing in vars(endpoints).items()
+        if getattr(thing, "__module__", "") == endpoints.__name__ and name[0] != "_"
+    ]
+    for row in rows:
+        name, _, arguments = row.rstrip(")").partition("(")
+        known = list(inspect.signature(getattr(CensusHook, name)).parameters)[1:]
+        named = [argument for argument in arguments.split(", ") if argument not in {"", "*"}]
+        assert named == [argument for argument in known if argument != "before"], name
+
+
+def test_connection_fields_are_those_of_the_form() -> None:
+    rows = dict(table("Connect", "Field"))
+    relabeled = UI_FIELD_BEHAVIOUR["relabeling"].values()
+    assert list(rows) == [*relabeled, *(field["label"] for field in CONN_FIELDS.values())]
+    assert f"`{DEFAULT_HOST}` (the default" in rows["Census host"]
+    for field in CONN_FIELDS.values():
+        assert str(field["schema"]["default"]) in rows[field["label"]]
+
+
+def test_syncs_are_those_of_the_sandbox() -> None:
+    rows = {int(sync_id): summary for sync_id, summary in table("The sandbox, a local Census", "Sync")}
+    assert rows == {sync_id: behavior.summary for sync_id, behavior in BEHAVIORS.items()}
+
+
+def test_examples_are_those_in_the_folder() -> None:
+    linked = set(re.findall(r"\(example_dags/(\w+\.py)\)", README))
+    assert linked == {path.name for path in (ROOT / "example_dags").glob("*.py")}
+
+
+def reaches(census: Sandbox, conn_id: str = "census_default") -> bool:
+    return CensusHook(conn_id).test_connection() == (
+        True,
+        f"Connected to {census.url}: the API token sees 2 sources.",
+    )
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in blocks("sh") for line in line.splitlines() if "_CONN_" in line]
+)
+def test_environment_connects(line: str, census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    variable, _, value = shlex.split(line)[1].partition("=")
+    monkeypatch.setenv(variable, value.replace("…", "abc"))
+    settings = CensusHook().settings
+    assert settings.base_url == "https://app-eu.getcensus.com"
+    assert (settings.token, settings.timeout) == ("secret-token:abc", 30)
+    there = census.url if value.startswith("{") else census.url.removeprefix("http://")
+    value = value.replace("…", "sandbox").replace("app-eu.getcensus.com", there)
+    # A URI has no room for the scheme of its host but the schema.
+    monkeypatch.setenv(variable, value if value.startswith("{") else value.replace("?", "/http?"))
+    assert reaches(census)
+
+
+def test_cli_connects(census: Sandbox, airflow_db: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow import settings
+    from airflow.cli.cli_parser import get_parser
+    from airflow.models.connection import Connection
+
+    command = block("sh", "connections add").replace('"$CENSUS_API_TOKEN"', census.token)
+    options = re.findall(r"`(--conn-[^`]+)`", README)
+    assert [option.partition(" ")[0] for option in options] == ["--conn-host", "--conn-extra"]
+    for more, host, timeout in (([], None, 60), (options, "app-eu.getcensus.com", 30)):
+        words = shlex.split(" ".join([command, *more]))
+        words[words.index("census_default")] = conn_id = f"census_of_cli_{timeout}"
+        arguments = get_parser().parse_args(words[1:])
+        arguments.func(arguments)
+        with settings.Session() as session:
+            made = session.query(Connection).filter_by(conn_id=conn_id).one()
+            assert (made.conn_type, made.host) == ("census", host)
+            made.host = census.url
+            monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", made.as_json())
+        assert reaches(census, conn_id)
+        assert CensusHook(conn_id).settings.timeout == timeout
+
+
+def test_plain_http_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = json.loads(re.search(r'`({"allow_http": true})`', README)[1])
+    fields = {"conn_type": "census", "host": "http://census.internal", "password": "x"}
+    monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields))
+    assert CensusHook().test_connection()[0] is False
+    monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields | {"extra": extra}))
+    assert CensusHook().settings.base_url == "http://census.internal"
+
+
+def test_hook_examples(census: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    exec(block("python", "def failures"), names)
+    assert names["failures"].function(52) == [f"93: {BEHAVIORS[53].error['error_message']}"]
+    exec(block("python", 'get_source("snowflake")'), {})
+    assert "\n404 there is no source 'snowflake'\n" in "\n" + capsys.readouterr().out
+
+
+def test_dag_tests(airflow_db: str, tmp_path: Path) -> None:
+    """The first DAG, both tests and the commands for them, in a project that has nothing else."""
+    files = {
+        "dags/nightly.py": block("python", 'DAG("nightly"'),
+        "tests/test_nightly.py": block("python", "dag.test()"),
+        "tests/test_faults.py": block("python", "fail_next"),
+    }
+    for name, text in files.items():
+        assert f"`{name}`" in README or "faults" in name
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{bare['PATH']}"
+    tested = subprocess.run(
+        ["bash", "-euc", block("sh", "db migrate")],
+        cwd=tmp_path,
+        env=bare | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert "2 passed" in tested.stdout

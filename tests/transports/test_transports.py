@@ -1,0 +1,437 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""The transports of worker and triggerer do alike, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import logging
+import re
+import socket
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import CLOSE, HANG, RESET, Authority, Proxy, Server, answer, data
+
+import airflow_provider_census
+from airflow_provider_census.api import endpoints, flows, responses
+from airflow_provider_census.api.request import Request
+from airflow_provider_census.exceptions import (
+    CensusApiError,
+    CensusAuthError,
+    CensusConfigError,
+    CensusConnectionError,
+    CensusError,
+    CensusNotFoundError,
+    CensusRateLimitError,
+)
+from airflow_provider_census.hooks.census import CensusHook
+
+TOKEN = "secret-token:abc"
+GET = endpoints.get_sync_run(94)
+CANCEL = endpoints.cancel_sync_run(94)
+TRIGGER = endpoints.trigger_sync(52)
+RUN = {"id": 94, "status": "working"}
+Send = Callable[..., Any]
+
+
+def chunked(*parts: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + end
+
+
+BODY = json.dumps({"status": "success", "data": RUN}).encode()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        data(RUN),
+        answer(gzip.compress(BODY), Content_Encoding="gzip"),
+        chunked(BODY[:7], BODY[7:]),
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + BODY,
+        b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n" + BODY,
+        answer(BODY, Content_Type="text/plain; charset=utf-16"),
+    ],
+)
+def test_an_answer_is_read_however_it_is_sent(send: Send, reply: bytes) -> None:
+    with Server(reply) as server:
+        assert send(GET, server.url) == RUN
+
+
+def test_a_request_says_who_sends_it_and_for_whom(send: Send) -> None:
+    with Server(data({"sync_run_id": 94})) as server:
+        assert send(endpoints.trigger_sync(52, force_full_sync=True), server.url) == 94
+    [request] = server.received
+    assert (request.method, request.target) == ("POST", "/api/v1/syncs/52/trigger?force_full_sync=true")
+    assert json.loads(request.body) == {"force_full_sync": True}
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["authorization"] == f"Bearer {TOKEN}"
+    assert request.headers["user-agent"] == (
+        f"airflow-provider-census/{airflow_provider_census.__version__} "
+        f"apache-airflow/{version('apache-airflow')}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "status", "words"),
+    [
+        (answer({"message": "No"}, 401), CensusAuthError, 401, "app-eu.getcensus.com"),
+        (answer({"status": 404}, 404), CensusNotFoundError, 404, "404"),
+        (answer({"message": "Slow down"}, 429, Retry_After="7"), CensusRateLimitError, 429, "Slow down"),
+        (answer(b"<h1>Bad Gateway</h1>", 502), CensusApiError, 502, "Bad Gateway"),
+        (answer({"status": "error", "message": "Paused"}), CensusApiError, 200, "Paused"),
+        (answer(b""), CensusApiError, 200, "no body"),
+        (answer(b'{"status'), CensusApiError, 200, "not JSON"),
+        (answer(b" " * (responses.LONGEST_ANSWER + 1)), CensusApiError, 200, "longer than 32 MiB"),
+        (answer(b"x" * 1_000_000, 500), CensusApiError, 500, "xxx…"),
+    ],
+)
+def test_an_error_is_read_alike(
+    send: Send, reply: bytes, kind: type[CensusApiError], status: int, words: str
+) -> None:
+    with Server(reply) as server, pytest.raises(CensusApiError) as caught:
+        send(GET, server.url)
+    assert type(caught.value) is kind
+    assert caught.value.status_code == status
+    assert words in str(caught.value)
+    assert (caught.value.method, caught.value.path) == ("GET", "/sync_runs/94")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_takes_the_token_nowhere(send: Send, status: int) -> None:
+    with Server() as other, Server(lambda _: elsewhere) as server:
+        elsewhere = answer(b"", status, Location=f"http://localhost:{other.port}/api/v1/sync_runs/94")
+        with pytest.raises(CensusApiError, match="redirected to http://localhost") as caught:
+            send(GET, server.url)
+    assert caught.value.status_code == status
+    assert other.received == []
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (RESET, ""),
+        (CLOSE, ""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\n{", ""),
+        (chunked(b"{", end=b"Connection: close\r\n"), ""),
+        (answer(b"no gzip", Content_Encoding="gzip"), ""),
+        (b"SSH-2.0-OpenSSH\r\nConnection: close\r\n\r\n", ""),
+        (HANG, "no answer within 0.2 s"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "no answer within 0.2 s"),
+    ],
+    ids=["reset", "closed", "truncated", "chunks", "gzip", "not HTTP", "silent", "stuck"],
+)
+def test_no_complete_answer_is_an_error_that_knows_the_request_was_sent(
+    send: Send, reply: bytes, words: str
+) -> None:
+    with Server(reply) as server, pytest.raises(CensusConnectionError) as caught:
+        send(TRIGGER, server.url, timeout=0.2 if words else 30)
+    assert caught.value.sent
+    assert str(caught.value).startswith(f"POST /syncs/52/trigger to {server.url} failed: ")
+    assert words in str(caught.value)
+    assert len(server.received) == 1
+
+
+@pytest.fixture
+def nobody() -> str:
+    """An address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def test_a_refused_connection_is_an_error_that_knows_nothing_was_sent(send: Send, nobody: str) -> None:
+    with pytest.raises(
+        CensusConnectionError, match=f"to {nobody} failed: .*refused|Connect call failed"
+    ) as caught:
+        send(TRIGGER, nobody)
+    assert not caught.value.sent
+
+
+def test_an_unknown_host_is_an_error_that_knows_nothing_was_sent(send: Send) -> None:
+    with pytest.raises(CensusConnectionError, match=r"to https://census\.invalid failed: ") as caught:
+        send(TRIGGER, "census.invalid")
+    assert not caught.value.sent
+
+
+def test_what_else_went_wrong_before_is_not_taken_for_the_reason(send: Send, nobody: str) -> None:
+    try:
+        raise KeyError("another story")
+    except KeyError:
+        with pytest.raises(CensusConnectionError) as caught:
+            send(TRIGGER, nobody)
+    assert "another story" not in str(caught.value)
+    assert not caught.value.sent
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer({"message": f"who is Bearer {TOKEN}?"}, 401),
+        answer(f"<p>{TOKEN}</p>".encode(), 500),
+        f"HTTP/1.1 {TOKEN} x\r\nConnection: close\r\n\r\n".encode(),
+        f"{TOKEN}\r\nConnection: close\r\n\r\n".encode(),
+        answer(b"", 302, Location=f"http://{TOKEN}@evil.test/"),
+        answer(b"x", Content_Encoding="gzip", X=TOKEN),
+        answer(b"", Content_Length=TOKEN),
+        RESET,
+    ],
+)
+def test_no_error_shows_the_token(send: Send, reply: bytes) -> None:
+    with Server(reply) as server, pytest.raises(CensusError) as caught:
+        send(GET, server.url)
+    error: BaseException | None = caught.value
+    while error is not None:
+        shown = f"{error} {error!r} {error.args!r} {vars(error)!r}"
+        assert "abc" not in shown
+        error = error.__cause__ or error.__context__
+
+
+OK = data(RUN)
+BUSY = answer({"message": "busy"}, 503)
+TIMES = [
+    # failure; requests that the server sees of one that may be repeated, and of one that may not
+    (RESET, 3, 1),
+    (BUSY, 3, 1),
+    (answer(b"", 500), 3, 1),
+    (answer(b"", 504), 3, 1),
+    (answer({"message": "busy"}, 503, Retry_After="1"), 3, 3),
+    (answer({"message": "slow down"}, 429), 3, 3),
+    (answer(b""), 3, 1),
+    (answer(b"<h1>", 200), 3, 1),
+    (answer({"status": "error"}), 1, 1),
+    (answer({"message": "no"}, 401), 1, 1),
+    (answer({"message": "no"}, 404), 1, 1),
+    (answer({"message": "no"}, 422), 1, 1),
+]
+
+
+@pytest.mark.parametrize(("failure", "repeated", "unrepeated"), TIMES)
+@pytest.mark.parametrize("request_", [GET, CANCEL, TRIGGER], ids=str)
+def test_a_failure_that_may_pass_is_tried_again_where_that_is_safe(
+    transport: str,
+    send: Send,
+    pauses: list[float],
+    request_: Request[Any],
+    failure: bytes,
+    repeated: int,
+    unrepeated: int,
+) -> None:
+    with Server(failure) as server, pytest.raises(CensusError):
+        send(request_, server.url, attempts=3)
+    attempts = repeated if request_.repeatable else unrepeated
+    # aiohttp by itself sends a GET once more at once if the connection breaks.
+    each = 2 if (transport, request_.method, failure) == ("triggerer", "GET", RESET) else 1
+    assert len(server.received) == attempts * each
+    assert len(pauses) == attempts - 1
+
+
+def test_nobody_listening_is_tried_again_also_for_a_trigger(
+    send: Send, pauses: list[float], nobody: str
+) -> None:
+    with pytest.raises(CensusConnectionError):
+        send(TRIGGER, nobody, attempts=4)
+    assert len(pauses) == 3
+
+
+def test_a_retry_that_succeeds_is_all_the_caller_sees(send: Send, pauses: list[float]) -> None:
+    with Server(RESET, BUSY, answer(b""), OK) as server:
+        assert send(GET, server.url, attempts=5) == RUN
+    assert len(server.received) == 4
+
+
+def test_census_is_given_the_time_it_asks_for(send: Send, pauses: list[float]) -> None:
+    noon = {"Date": "Wed, 21 Oct 2026 12:00:00 GMT"}
+    with Server(
+        answer(b"", 429, Retry_After="7"),
+        answer(b"", 503, Retry_After="Wed, 21 Oct 2026 12:01:30 GMT", **noon),
+        answer(b"", 429, Retry_After="999"),
+        OK,
+    ) as server:
+        assert send(GET, server.url, attempts=5) == RUN
+    assert pauses == [7.0, 90.0, 120.0]
+
+
+def test_each_retry_is_one_line_in_the_log(
+    send: Send, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    log = logging.getLogger("retries")
+    log.setLevel(logging.WARNING)
+    monkeypatch.setattr(
+        log, "handle", lambda record: lines.append(f"{record.levelname} {record.getMessage()}")
+    )
+    monkeypatch.setattr(CensusHook, "log", log)
+    with Server(answer({"message": "busy"}, 429, Retry_After="7"), RESET, OK) as server:
+        send(CANCEL, server.url, attempts=5)
+    busy, broken = lines
+    assert re.search(r"^WARNING POST /sync_runs/94/cancel .* 429: busy.* 1 of 5.* 7\.0 s", busy)
+    assert re.search(
+        rf"^WARNING POST /sync_runs/94/cancel to {server.url} failed: .* 2 of 5.* \d\.\d s", broken
+    )
+    assert TOKEN not in "".join(lines)
+
+
+def test_a_hook_keeps_its_connection_on_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server(OK, answer(b"{}", 404), data([]), answer({"data": {"status": "x"}})) as server:
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:t@127.0.0.1:{server.port}/http")
+        hook = CensusHook()
+        hook.get_sync_run(94)
+        with pytest.raises(CensusNotFoundError):
+            hook.get_sync_run(95)
+        hook.list_sources()
+        hook.get_sync_run(94)
+    assert [request.connection for request in server.received] == [1, 1, 1, 1]
+
+
+def test_a_flow_keeps_its_connection_in_the_triggerer(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = {"status": "success", "data": [1], "pagination": {"next_page": 2}}
+    with Server(answer(page), data([2])) as server:
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:t@127.0.0.1:{server.port}/http")
+        hook = CensusHook()
+        fetched = asyncio.run(hook.adrive(flows.fetch(endpoints.list_sources(), server.url)))
+    assert fetched == [1, 2]
+    assert [request.connection for request in server.received] == [1, 1]
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_a_private_authority_is_trusted_if_the_environment_says_so(
+    send: Send, authority: Authority, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, str(authority.bundle))
+    with Server(OK, tls=authority.tls) as server:
+        assert send(GET, server.url) == RUN
+
+
+def test_an_authority_that_nobody_vouches_for_is_refused(send: Send, authority: Authority) -> None:
+    with (
+        Server(OK, tls=authority.tls) as server,
+        pytest.raises(
+            CensusConnectionError, match=r"CERTIFICATE_VERIFY_FAILED|certificate verify failed"
+        ) as no,
+    ):
+        send(GET, server.url)
+    assert not no.value.sent
+    assert server.received == []
+
+
+def test_a_certificate_of_another_host_is_refused(
+    send: Send, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
+    with Server(OK, tls=authority.tls) as server, pytest.raises(CensusConnectionError) as refused:
+        send(GET, f"https://localhost:{server.port}")
+    assert not refused.value.sent
+    assert server.received == []
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_authorities_that_are_not_there_are_named(
+    send: Send, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    monkeypatch.setenv(variable, str(tmp_path / "missing.pem"))
+    with (
+        Server(OK, tls=authority.tls) as server,
+        pytest.raises(CensusConfigError, match=f"{variable} names .*miss"),
+    ):
+        send(GET, server.url)
+
+
+def test_authorities_that_cannot_be_read_are_an_error_of_ours(
+    send: Send, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.pem").touch()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "empty.pem"))
+    with Server(OK, tls=authority.tls) as server, pytest.raises(CensusError):
+        send(GET, server.url)
+
+
+@pytest.mark.parametrize("written", ["http://127.0.0.1:{}", "http://127.0.0.1:{}/", "127.0.0.1:{}"])
+def test_a_proxy_of_the_environment_is_used(
+    send: Send, authority: Authority, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
+    with Server(OK, tls=authority.tls) as server, Proxy(server.port) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", written.format(proxy.port))
+        assert send(GET, "census.test") == RUN
+    [joined] = proxy.received
+    assert (joined.method, joined.target) == ("CONNECT", "census.test:443")
+    assert TOKEN not in str(joined)
+    assert server.received[0].headers["authorization"] == f"Bearer {TOKEN}"
+    assert server.received[0].headers["host"] == "census.test"
+
+
+def test_a_proxy_is_shown_its_own_password_and_nobody_else(
+    send: Send, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
+    with Server(OK, tls=authority.tls) as server, Proxy(server.port) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:let-me-in@127.0.0.1:{proxy.port}")
+        assert send(GET, "census.test") == RUN
+    assert proxy.received[0].headers["proxy-authorization"] == "Basic bWU6bGV0LW1lLWlu"
+    assert "proxy-authorization" not in server.received[0].headers
+
+
+def test_no_proxy_of_the_environment_is_heeded(
+    send: Send, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
+    with Server(OK, tls=authority.tls) as server, Proxy(server.port) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
+        assert send(GET, server.url) == RUN
+    assert proxy.received == []
+
+
+def test_a_proxy_that_refuses_is_an_error_that_knows_nothing_was_sent(
+    send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Proxy(None) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:let-me-in@127.0.0.1:{proxy.port}")
+        with pytest.raises(CensusConnectionError, match="407") as caught:
+            send(TRIGGER, "census.test")
+    assert not caught.value.sent
+    assert "let-me-in" not in f"{caught.value!r}"
+
+
+def test_a_proxy_that_is_no_address_is_an_error_of_ours(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:let-me-in@[x:1")
+    with pytest.raises(CensusError) as caught:
+        send(GET, "census.test")
+    assert "let-me-in" not in str(caught.value)
+
+
+def test_a_proxy_that_is_not_there_is_an_error_that_knows_nothing_was_sent(
+    send: Send, monkeypatch: pytest.MonkeyPatch, nobody: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", nobody)
+    with pytest.raises(CensusConnectionError) as caught:
+        send(TRIGGER, "census.test")
+    assert not caught.value.sent
+
+
+def test_a_netrc_never_replaces_the_token(
+    send: Send, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / ".netrc"
+    netrc.write_text(
+        "machine census.test login me password of-netrc\n"
+        "machine 127.0.0.1 login me password of-netrc\n"
+        "default login me password of-netrc\n"
+    )
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
+    with Server(OK, tls=authority.tls) as server, Proxy(server.port) as proxy:
+        assert send(GET, server.url) == RUN
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        assert send(GET, "census.test") == RUN
+    assert [request.headers["authorization"] for request in server.received] == [f"Bearer {TOKEN}"] * 2
+    assert "proxy-authorization" not in proxy.received[0].headers
