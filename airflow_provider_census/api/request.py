@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -73,8 +72,14 @@ def any_id(argument: str, value: object) -> Id:
     if isinstance(value, str):
         refuse_unrendered(argument, value)
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    # A sign, white space or a digit of another script is a slip, wherever ids may be words.
-    if not isinstance(text, str) or not text.strip("0") or re.match(r"[-+\s]|.*\s$|(?![0-9])\d", text):
+    # A sign, white space or a digit of another script is a slip, even where ids may be words.
+    if (
+        not isinstance(text, str)
+        or not text.strip("0")
+        or text != text.strip()
+        or text[0] in "+-"
+        or any(char.isdigit() and not char.isascii() for char in text)
+    ):
         raise ValueError(
             f"{argument} must be a positive whole number, or a string such as '52'; not {value!r}"
         )

@@ -130,7 +130,7 @@ def _with_group(body: Mapping[str, Any], key: str, group_id: str | None, place: 
     if not group_id:
         raise ValueError(
             f"group_id is needed to create something at {place}: pass group_id, or set it in the "
-            "connection's extra. It is the id of the Fivetran group, which every source in list_sources() names."
+            "connection's extra. It is the id of the Fivetran group; every source in list_sources() names it."
         )
     return {**body, "group_id": group_id}
 

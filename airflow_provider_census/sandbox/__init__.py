@@ -11,6 +11,8 @@ In a test::
         ...  # run the DAG
         assert [trigger.sync_id for trigger in census.triggers] == [52]
 
+``census.connection_uri_v2`` leads to the same syncs and runs through API v2.
+
 In a terminal: ``python -m airflow_provider_census.sandbox``.
 """
 

@@ -56,10 +56,15 @@ def welcome(census: Sandbox) -> str:
 
     return "\n".join(
         [
-            f"Census sandbox: {census.url}/api/v1 (local and made up; nothing reaches the real Census)",
-            f"Token: {census.token}",
+            f"Census sandbox: {census.url} (local and made up; nothing reaches the real Census)",
             "",
+            f"API v1: {census.url}/api/v1",
+            f"Token: {census.token}",
             f"export AIRFLOW_CONN_CENSUS_DEFAULT={shlex.quote(census.connection_uri)}",
+            "",
+            f"API v2: {census.url}/api/v2",
+            f"Personal access token: {census.personal_access_token}",
+            f"export AIRFLOW_CONN_CENSUS_DEFAULT={shlex.quote(census.connection_uri_v2)}",
             "",
             "Sync  What each of its runs does",
             *(f"{sync_id:>4}  {behavior.summary}" for sync_id, behavior in BEHAVIORS.items()),

@@ -18,7 +18,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from airflow_provider_census.sandbox.operations import ROUTES, Call, Operation, Refusal, Workspace
+from airflow_provider_census.sandbox.calls import Call, Refusal
+from airflow_provider_census.sandbox.operations import ROUTES, V1, V2, Operation
+from airflow_provider_census.sandbox.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -53,15 +55,23 @@ class PlannedFailure:
 class SandboxApp:
     """Census as an ASGI application.
 
-    :param token: the only one that is let in.
-    :param pace: every duration of a run is multiplied by it; above 0.
+    :param token: the only one that API v1 lets in.
+    :param personal_access_token: the only one that API v2 lets in.
+    :param pace: every duration is multiplied by it; above 0.
     :param clock: gives the time in seconds since the epoch.
     """
 
-    def __init__(self, token: str, pace: float = 1.0, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        token: str,
+        personal_access_token: str,
+        pace: float = 1.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         if not pace > 0:
             raise ValueError(f"pace must be above 0, not {pace}")
         self.token = token
+        self.personal_access_token = personal_access_token
         self.workspace = Workspace(clock, pace)
         self.requests: list[tuple[str, str]] = []
         self.planned_failures: list[PlannedFailure] = []
@@ -85,24 +95,38 @@ class SandboxApp:
                 failure.times -= 1
                 return failure.response()
         try:
-            if not is_let_in(request.headers.get("authorization", ""), self.token):
-                raise Refusal(401, "the token is missing or not the sandbox's")
-            operation, parts = route(request.method, path)
-            return operation(self.workspace, Call(parts, request.query_params, json_body(request, body)))
+            root = root_of(path)
+            self.check_token(root, request.headers.get("authorization", ""))
+            operation, parts = route(root, request.method, path)
+            call = Call(root == V2, parts, request.query_params, json_body(request, body))
+            return operation(self.workspace, call)
         except Refusal as refusal:
             return refusal.response()
 
+    def check_token(self, root: str, authorization: str) -> None:
+        if root == V2:
+            accepted = {"bearer": self.personal_access_token}
+            refusal = Refusal(401, "API v2 takes the sandbox's personal access token alone, as Bearer")
+        else:
+            basic = base64.b64encode(f"bearer:{self.token}".encode()).decode()
+            accepted = {"bearer": self.token, "basic": basic}
+            refusal = Refusal(401, "the token is missing or not the sandbox's")
+        scheme, _, credentials = authorization.partition(" ")
+        if accepted.get(scheme.lower()) != credentials:
+            raise refusal
 
-def is_let_in(authorization: str, token: str) -> bool:
-    accepted = {"bearer": token, "basic": base64.b64encode(f"bearer:{token}".encode()).decode()}
-    scheme, _, credentials = authorization.partition(" ")
-    return accepted.get(scheme.lower()) == credentials
+
+def root_of(path: str) -> str:
+    for root in ROUTES:
+        if path.startswith(f"{root}/"):
+            return root
+    raise Refusal(404, f"the API is below {V1} and {V2}")
 
 
-def route(method: str, path: str) -> tuple[Operation, dict[str, str]]:
+def route(root: str, method: str, path: str) -> tuple[Operation, dict[str, str]]:
     """The operation behind a path, and the path's variable parts."""
-    for known_method, template, operation in ROUTES:
-        parts = match(template, path)
+    for known_method, template, operation in ROUTES[root]:
+        parts = match(f"{root}{template}", path)
         if known_method == method and parts is not None:
             return operation, parts
     raise Refusal(404, f"there is no {method} {path}")

@@ -1,11 +1,20 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""What the sandbox's Census holds when it starts: the JSON of Census' own API documentation."""
+"""What the sandbox's Census holds when it starts.
+
+Sources, destinations, syncs and runs are the JSON of Census' own API documentation, where nothing else is
+said; of the rest there is a sample each, with the few properties that are known.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+GROUP_ID = "wandering_aimlessly"
+"""The Fivetran group of everything in the sandbox, in the terms of API v2."""
+
+# A source's tables, models and filter segments are collections of their own; `GET /sources/{id}` shows
+# the first two as `data_sources`, without their columns.
 SOURCES: list[dict[str, Any]] = [
     {
         "id": 4,
@@ -21,14 +30,22 @@ SOURCES: list[dict[str, Any]] = [
             "use_keypair": False,
         },
         "read_only_connection": False,
-        "data_sources": [
+        "tables": [
             {
                 "type": "table",
                 "id": 2,
                 "table_catalog": "public",
                 "table_schema": "development",
                 "table_name": "test",
+                "columns": [
+                    {"name": "ABOUT", "type": "text (2000)"},
+                    {"name": "CUSTOMER_ID", "type": "text (2000)"},
+                    {"name": "NAME", "type": "text (2000)"},
+                    {"name": "INDUSTRIES", "type": "array"},
+                ],
             },
+        ],
+        "models": [
             {
                 "type": "model",
                 "id": 15,
@@ -37,6 +54,10 @@ SOURCES: list[dict[str, Any]] = [
                 "updated_at": "2021-10-14T23:15:18.508Z",
                 "query": "select cast('test@getcensus.com' as VARCHAR(2000)) as email, "
                 "cast('HAAAA' as VARCHAR(2000)) as random_prop",
+                "columns": [
+                    {"name": "EMAIL", "type": "text (2000)"},
+                    {"name": "RANDOM_PROP", "type": "text (2000)"},
+                ],
             },
             {
                 "type": "model",
@@ -44,10 +65,16 @@ SOURCES: list[dict[str, Any]] = [
                 "name": "airtable_test",
                 "created_at": "2021-10-20T02:43:07.120Z",
                 "updated_at": "2021-10-20T02:50:35.477Z",
-                "query": "select cast('testid1' as VARCHAR(2000)) as company_id, "
+                # As `GET .../models/18` has it; in `GET /sources/4` the documentation selects a `users` more.
+                "query": "select cast('test1' as VARCHAR(2000)) as company_id, "
                 "cast('company0' as VARCHAR(2000)) as name, cast('test0' as VARCHAR(2000)) as about, "
-                "array_construct(cast('newindustry' as VARCHAR(2000))) as industries, "
-                "array_construct(cast('jim' as VARCHAR(2000))) as users\n",
+                "array_construct(cast('newindustry' as VARCHAR(2000))) as industries\n",
+                "columns": [
+                    {"name": "ABOUT", "type": "text (2000)"},
+                    {"name": "NAME", "type": "text (2000)"},
+                    {"name": "COMPANY_ID", "type": "text (2000)"},
+                    {"name": "INDUSTRIES", "type": "array"},
+                ],
             },
             {
                 "type": "model",
@@ -57,7 +84,14 @@ SOURCES: list[dict[str, Any]] = [
                 "updated_at": "2021-10-06T21:39:32.914Z",
                 "query": "select cast('test@getcensus.com' as VARCHAR(2000)) as email, "
                 "array_construct(cast('audience_v1' as VARCHAR(2000))) as list_id\n",
+                "columns": [
+                    {"name": "EMAIL", "type": "text (2000)"},
+                    {"name": "LIST_ID", "type": "array"},
+                ],
             },
+        ],
+        "filter_segments": [
+            {"id": 31, "name": "New customers", "created_at": "2021-10-12T09:00:00.000Z"},
         ],
     },
     {
@@ -74,57 +108,53 @@ SOURCES: list[dict[str, Any]] = [
             "location_editable": False,
         },
         "read_only_connection": False,
-        "data_sources": [],
+        "tables": [],
+        "models": [],
+        "filter_segments": [],
     },
 ]
 
-# What a model or table on its own says beyond its entry in the source's `data_sources`.
-# Model 18 has another query there; so it is in the documentation.
-DATA_SOURCE_DETAILS: dict[tuple[str, int], dict[str, Any]] = {
-    ("table", 2): {
-        "columns": [
-            {"name": "ABOUT", "type": "text (2000)"},
-            {"name": "CUSTOMER_ID", "type": "text (2000)"},
-            {"name": "NAME", "type": "text (2000)"},
-            {"name": "INDUSTRIES", "type": "array"},
-        ],
-    },
-    ("model", 15): {
-        "columns": [
-            {"name": "EMAIL", "type": "text (2000)"},
-            {"name": "RANDOM_PROP", "type": "text (2000)"},
-        ],
-    },
-    ("model", 18): {
-        "query": "select cast('test1' as VARCHAR(2000)) as company_id, "
-        "cast('company0' as VARCHAR(2000)) as name, cast('test0' as VARCHAR(2000)) as about, "
-        "array_construct(cast('newindustry' as VARCHAR(2000))) as industries\n",
-        "columns": [
-            {"name": "ABOUT", "type": "text (2000)"},
-            {"name": "NAME", "type": "text (2000)"},
-            {"name": "COMPANY_ID", "type": "text (2000)"},
-            {"name": "INDUSTRIES", "type": "array"},
-        ],
-    },
-    ("model", 3): {
-        "columns": [
-            {"name": "EMAIL", "type": "text (2000)"},
-            {"name": "LIST_ID", "type": "array"},
-        ],
-    },
-}
+
+def _field(
+    label: str, full_name: str, *, key: bool = False, lookup_object: str | None = None
+) -> dict[str, Any]:
+    return {
+        "label": label,
+        "full_name": full_name,
+        "polymorphic": False,
+        "createable": True,
+        "updateable": True,
+        "operations": [],
+        "array": False,
+        "preserve_values_supported": False,
+        "required_for_mapping": False,
+        "can_be_upsert_key": key,
+        "can_be_update_key": key,
+        "can_be_insert_key": key,
+        "can_be_reference_key": key,
+        "lookup_object": lookup_object,
+    }
+
 
 USER: dict[str, Any] = {
     "label": "User",
     "full_name": "user",
     "allow_custom_fields": True,
     "allow_case_sensitive_field_names": True,
+    "fields": [
+        _field("First Name", "first_name"),
+        _field("Last Name", "last_name"),
+        _field("Company", "company", lookup_object="company"),
+        _field("External User ID", "external_id", key=True),
+        _field("Email", "email"),
+    ],
 }
 EVENT: dict[str, Any] = {
     "label": "Event",
     "full_name": "event",
     "allow_custom_fields": True,
     "allow_case_sensitive_field_names": True,
+    "fields": [],
 }
 # Not of the documentation: a name that only arrives whole when every character of it is escaped.
 AWKWARDLY_NAMED: dict[str, Any] = {
@@ -132,6 +162,7 @@ AWKWARDLY_NAMED: dict[str, Any] = {
     "full_name": "a/b c?d#é",
     "allow_custom_fields": False,
     "allow_case_sensitive_field_names": False,
+    "fields": [],
 }
 
 DESTINATIONS: list[dict[str, Any]] = [
@@ -165,38 +196,30 @@ DESTINATIONS: list[dict[str, Any]] = [
     },
 ]
 
-
-def _field(
-    label: str, full_name: str, *, key: bool = False, lookup_object: str | None = None
-) -> dict[str, Any]:
-    return {
-        "label": label,
-        "full_name": full_name,
-        "polymorphic": False,
-        "createable": True,
-        "updateable": True,
-        "operations": [],
-        "array": False,
-        "preserve_values_supported": False,
-        "required_for_mapping": False,
-        "can_be_upsert_key": key,
-        "can_be_update_key": key,
-        "can_be_insert_key": key,
-        "can_be_reference_key": key,
-        "lookup_object": lookup_object,
-    }
-
-
-# By the full name of the object; one that is not here has no fields.
-FIELDS: dict[str, list[dict[str, Any]]] = {
-    "user": [
-        _field("First Name", "first_name"),
-        _field("Last Name", "last_name"),
-        _field("Company", "company", lookup_object="company"),
-        _field("External User ID", "external_id", key=True),
-        _field("Email", "email"),
-    ],
+# What API v2 calls the destinations.
+ACTIVATION_IDS: dict[int, str] = {
+    12: "patient_heron",
+    6: "crimson_walnut",
+    15: "glimmering_donkey",
+    14: "humming_lantern",
 }
+
+CONNECTORS: list[dict[str, Any]] = [
+    {"service_name": "braze", "label": "Braze"},
+    {"service_name": "google_ads", "label": "Google Ads"},
+    {"service_name": "google_sheets", "label": "Google Sheets"},
+    {"service_name": "hubspot", "label": "HubSpot"},
+]
+DESTINATION_CONNECT_LINKS: list[dict[str, Any]] = [
+    {"id": 41, "type": "hubspot", "revoked": False, "created_at": "2021-10-12T09:00:00.000Z"},
+]
+DATASETS: list[dict[str, Any]] = [
+    {"id": 61, "name": "Customers", "created_at": "2021-10-12T09:00:00.000Z"},
+]
+WEBHOOKS: list[dict[str, Any]] = [
+    {"id": 71, "name": "Alerts", "created_at": "2021-10-12T09:00:00.000Z"},
+]
+WORKSPACE: dict[str, Any] = {"id": 1, "name": "Sandbox", "created_at": "2021-10-06T21:00:00.000Z"}
 
 # The documentation's example of a body to create a sync names two connections that its lists do not have.
 UNLISTED_CONNECTION_SLUGS = ("bigquery", "google-ads")
@@ -224,7 +247,7 @@ _TO_BRAZE: dict[str, Any] = {
             "name": "braze_test",
             "created_at": "2021-10-11T20:52:58.293Z",
             "updated_at": "2021-10-14T23:15:18.508Z",
-            "query": SOURCES[0]["data_sources"][1]["query"],
+            "query": SOURCES[0]["models"][0]["query"],
         },
     },
     "destination_attributes": {"connection_id": 15, "object": "user"},
@@ -240,8 +263,8 @@ _TO_BRAZE: dict[str, Any] = {
     ],
 }
 
-SYNCS: dict[int, dict[str, Any]] = {
-    sync_id: {"id": sync_id, **SYNC_DEFAULTS, **_TO_BRAZE, "label": label}
+SYNCS: list[dict[str, Any]] = [
+    {"id": sync_id, **SYNC_DEFAULTS, **_TO_BRAZE, "label": label}
     for sync_id, label in {
         52: "Completes",
         53: "Fails",
@@ -251,9 +274,10 @@ SYNCS: dict[int, dict[str, Any]] = {
         57: "Runs long",
         58: "Completes at once",
     }.items()
-}
-FIRST_CREATED_SYNC_ID = 4545
+]
+FIRST_NEW_ID = 4545
 FIRST_SYNC_RUN_ID = 1234567890
+FIRST_REFRESH_KEY = 1647978948
 
 # The order in which a run goes through them.
 STEPS = (

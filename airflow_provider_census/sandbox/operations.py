@@ -1,147 +1,56 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""What each call of the Census API does, and the table of them all."""
+"""The table of all calls of the Census API, and what those do that are like no other."""
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 from starlette.responses import JSONResponse, Response
 
 from airflow_provider_census.sandbox import data
-from airflow_provider_census.sandbox.runs import SyncRuns, timestamp
-from airflow_provider_census.sandbox.sync_body import complaints
-
-DEFAULT_PER_PAGE = 25
-MOST_PER_PAGE = 100
-
-
-@dataclass(frozen=True)
-class Trigger:
-    """One accepted ``POST /syncs/{id}/trigger``."""
-
-    sync_id: int
-    sync_run_id: int
-    force_full_sync: bool
-
-
-class Workspace:
-    """What one sandbox holds, and what was done to it.
-
-    :param clock: gives the time in seconds since the epoch.
-    :param pace: every duration is multiplied by it.
-    """
-
-    def __init__(self, clock: Callable[[], float], pace: float) -> None:
-        self.clock = clock
-        self.syncs = dict(data.SYNCS)
-        self.runs = SyncRuns(clock, pace)
-        self.new_sync_ids = itertools.count(data.FIRST_CREATED_SYNC_ID)
-        self.triggers: list[Trigger] = []
-        self.cancels: list[int] = []
-
-
-@dataclass(frozen=True)
-class Call:
-    """What a caller asks: the variable parts of the path, the query and the JSON body."""
-
-    path: Mapping[str, str]
-    query: Mapping[str, str]
-    body: dict[str, Any]
-
-
-class Refusal(Exception):
-    """An answer that is an error.
-
-    :param status_code: of the HTTP answer.
-    :param message: for the caller.
-    """
-
-    def __init__(self, status_code: int, message: str) -> None:
-        super().__init__(message)
-        self.status_code = status_code
-
-    def response(self) -> Response:
-        # Census names some errors with a word and some with their number.
-        status = self.status_code if self.status_code in (401, 404) else "error"
-        return JSONResponse({"status": status, "message": str(self)}, self.status_code)
-
-
-def list_sources(workspace: Workspace, call: Call) -> Response:
-    return page([without(source, "data_sources") for source in data.SOURCES], call)
-
-
-def get_source(workspace: Workspace, call: Call) -> Response:
-    return success(connection("source", data.SOURCES, call))
-
-
-def get_model(workspace: Workspace, call: Call) -> Response:
-    return success(data_source("model", call))
-
-
-def get_table(workspace: Workspace, call: Call) -> Response:
-    return success(data_source("table", call))
-
-
-def list_destinations(workspace: Workspace, call: Call) -> Response:
-    return page([without(destination, "objects") for destination in data.DESTINATIONS], call)
-
-
-def get_destination(workspace: Workspace, call: Call) -> Response:
-    return success(connection("destination", data.DESTINATIONS, call))
-
-
-def get_destination_object(workspace: Workspace, call: Call) -> Response:
-    destination = connection("destination", data.DESTINATIONS, call)
-    found = only(destination["objects"], "object", call.path["full_name"], "full_name")
-    return success({**found, "fields": data.FIELDS.get(found["full_name"], [])})
-
-
-def list_syncs(workspace: Workspace, call: Call) -> Response:
-    return page(list(workspace.syncs.values()), call)
-
-
-def get_sync(workspace: Workspace, call: Call) -> Response:
-    return success(sync(workspace, call))
-
-
-def create_sync(workspace: Workspace, call: Call) -> Response:
-    wrong = "; ".join(complaints(call.body))
-    if wrong:
-        raise Refusal(422, wrong)
-    sync_id = next(workspace.new_sync_ids)
-    now = timestamp(workspace.clock())
-    workspace.syncs[sync_id] = {
-        **data.SYNC_DEFAULTS,
-        **call.body,
-        "id": sync_id,
-        "created_at": now,
-        "updated_at": now,
-    }
-    return JSONResponse({"status": "created", "data": {"sync_id": sync_id}}, 201)
+from airflow_provider_census.sandbox.calls import Call, Item, Refusal, page, success
+from airflow_provider_census.sandbox.collection import (
+    CONNECT_LINKS,
+    CONNECTORS,
+    DATASETS,
+    DESTINATIONS,
+    FILTER_SEGMENTS,
+    MODELS,
+    OBJECTS,
+    SOURCES,
+    SYNCS,
+    TABLES,
+    WEBHOOKS,
+    data_sources,
+)
+from airflow_provider_census.sandbox.workspace import Trigger, Workspace
 
 
 def trigger_sync(workspace: Workspace, call: Call) -> Response:
-    found = sync(workspace, call)
+    sync = SYNCS.find(workspace, call)
     forced = force_full_sync(call)
-    if forced and found["operation"] == "append":
+    if forced and sync["operation"] == "append":
         raise Refusal(422, "an append sync cannot be forced to a full sync")
-    sync_run_id = workspace.runs.start(found["id"], full_sync=forced)
-    workspace.triggers.append(Trigger(found["id"], sync_run_id, forced))
+    sync_run_id = workspace.runs.start(sync["id"], full_sync=forced)
+    workspace.triggers.append(Trigger(sync["id"], sync_run_id, forced))
     return success({"sync_run_id": sync_run_id})
 
 
+def force_full_sync(call: Call) -> bool:
+    # Some clients send it in the query, some in the body.
+    given = call.query.get("force_full_sync", call.body.get("force_full_sync", False))
+    if given in (True, "true"):
+        return True
+    if given in (False, "false"):
+        return False
+    raise Refusal(422, f"force_full_sync must be true or false, not {given!r}")
+
+
 def list_sync_runs(workspace: Workspace, call: Call) -> Response:
-    sync_id = sync(workspace, call)["id"]
-    order = call.query.get("order", "desc")
-    if order not in ("asc", "desc"):
-        raise Refusal(422, "order must be one of asc, desc")
+    sync_id = SYNCS.find(workspace, call)["id"]
     runs = [run for run in workspace.runs.oldest_first() if run["sync_id"] == sync_id]
-    return page(runs if order == "asc" else runs[::-1], call)
+    return page(runs, call, order="desc")
 
 
 def get_sync_run(workspace: Workspace, call: Call) -> Response:
@@ -155,90 +64,110 @@ def cancel_sync_run(workspace: Workspace, call: Call) -> Response:
     return JSONResponse({"status": "cancelled", "data": {}})
 
 
-Operation = Callable[[Workspace, Call], Response]
+def sync_run(workspace: Workspace, call: Call) -> Item:
+    for run in workspace.runs.oldest_first():
+        if str(run["id"]) == call.path["sync_run"]:
+            return run
+    raise Refusal(404, f"there is no sync run {call.path['sync_run']!r}")
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("GET", "/api/v1/sources", list_sources),
-    ("GET", "/api/v1/sources/{connection}", get_source),
-    ("GET", "/api/v1/sources/{connection}/models/{id}", get_model),
-    ("GET", "/api/v1/sources/{connection}/tables/{id}", get_table),
-    ("GET", "/api/v1/destinations", list_destinations),
-    ("GET", "/api/v1/destinations/{connection}", get_destination),
-    ("GET", "/api/v1/destinations/{connection}/objects/{full_name}", get_destination_object),
-    ("GET", "/api/v1/syncs", list_syncs),
-    ("POST", "/api/v1/syncs/create", create_sync),
-    ("GET", "/api/v1/syncs/{id}", get_sync),
-    ("POST", "/api/v1/syncs/{id}/trigger", trigger_sync),
-    ("GET", "/api/v1/syncs/{id}/sync_runs", list_sync_runs),
-    ("GET", "/api/v1/sync_runs/{id}", get_sync_run),
-    ("POST", "/api/v1/sync_runs/{id}/cancel", cancel_sync_run),
+
+def list_source_objects(workspace: Workspace, call: Call) -> Response:
+    return page(data_sources(SOURCES.find(workspace, call)), call)
+
+
+def get_workspace(workspace: Workspace, call: Call) -> Response:
+    return success(data.WORKSPACE)
+
+
+Operation = Callable[[Workspace, Call], Response]
+Route = tuple[str, str, Operation]
+
+# The first one that meets a call answers it.
+V1_ROUTES: list[Route] = [
+    ("GET", "/syncs", SYNCS.list_all),
+    ("POST", "/syncs", SYNCS.create),
+    ("POST", "/syncs/create", SYNCS.create),
+    ("GET", "/syncs/{sync}", SYNCS.get),
+    ("PATCH", "/syncs/{sync}", SYNCS.update),
+    ("DELETE", "/syncs/{sync}", SYNCS.delete),
+    ("POST", "/syncs/{sync}/trigger", trigger_sync),
+    ("GET", "/syncs/{sync}/sync_runs", list_sync_runs),
+    ("GET", "/sync_runs/{sync_run}", get_sync_run),
+    ("POST", "/sync_runs/{sync_run}/cancel", cancel_sync_run),
+    ("GET", "/sources", SOURCES.list_all),
+    ("POST", "/sources", SOURCES.create),
+    ("GET", "/sources/{source}", SOURCES.get),
+    ("PATCH", "/sources/{source}", SOURCES.update),
+    ("DELETE", "/sources/{source}", SOURCES.delete),
+    ("POST", "/sources/{source}/refresh_tables", SOURCES.refresh),
+    ("GET", "/sources/{source}/refresh_tables_status", SOURCES.refresh_status),
+    ("GET", "/sources/{source}/objects", list_source_objects),
+    ("GET", "/sources/{source}/models", MODELS.list_all),
+    ("POST", "/sources/{source}/models", MODELS.create),
+    ("GET", "/sources/{source}/models/{model}", MODELS.get),
+    ("PATCH", "/sources/{source}/models/{model}", MODELS.update),
+    ("DELETE", "/sources/{source}/models/{model}", MODELS.delete),
+    ("POST", "/sources/{source}/models/{model}/refresh_columns", MODELS.refresh),
+    ("GET", "/sources/{source}/models/{model}/refresh_columns_status", MODELS.refresh_status),
+    ("GET", "/sources/{source}/tables/{table}", TABLES.get),
+    ("POST", "/sources/{source}/tables/{table}/refresh_columns", TABLES.refresh),
+    ("GET", "/sources/{source}/tables/{table}/refresh_columns_status", TABLES.refresh_status),
+    ("GET", "/sources/{source}/filter_segments", FILTER_SEGMENTS.list_all),
+    ("POST", "/sources/{source}/filter_segments", FILTER_SEGMENTS.create),
+    ("GET", "/sources/{source}/filter_segments/{filter_segment}", FILTER_SEGMENTS.get),
+    ("PATCH", "/sources/{source}/filter_segments/{filter_segment}", FILTER_SEGMENTS.update),
+    ("DELETE", "/sources/{source}/filter_segments/{filter_segment}", FILTER_SEGMENTS.delete),
+    ("GET", "/destinations", DESTINATIONS.list_all),
+    ("POST", "/destinations", DESTINATIONS.create),
+    ("GET", "/destinations/{destination}", DESTINATIONS.get),
+    ("PATCH", "/destinations/{destination}", DESTINATIONS.update),
+    ("DELETE", "/destinations/{destination}", DESTINATIONS.delete),
+    ("POST", "/destinations/{destination}/refresh_objects", DESTINATIONS.refresh),
+    ("GET", "/destinations/{destination}/refresh_objects_status", DESTINATIONS.refresh_status),
+    ("GET", "/destinations/{destination}/objects", OBJECTS.list_all),
+    ("GET", "/destinations/{destination}/objects/{object}", OBJECTS.get),
+    ("POST", "/destinations/{destination}/objects/{object}/refresh_fields", OBJECTS.refresh),
+    ("GET", "/destinations/{destination}/objects/{object}/refresh_fields_status", OBJECTS.refresh_status),
+    ("GET", "/destination_connect_links", CONNECT_LINKS.list_all),
+    ("POST", "/destination_connect_links", CONNECT_LINKS.create),
+    ("GET", "/destination_connect_links/types", CONNECTORS.list_all),
+    ("GET", "/destination_connect_links/{destination_connect_link}", CONNECT_LINKS.get),
+    ("POST", "/destination_connect_links/{destination_connect_link}/revoke", CONNECT_LINKS.revoke),
+    ("GET", "/connectors", CONNECTORS.list_all),
+    ("GET", "/connectors/{connector}", CONNECTORS.get),
+    ("GET", "/datasets", DATASETS.list_all),
+    ("POST", "/datasets", DATASETS.create),
+    ("GET", "/datasets/{dataset}", DATASETS.get),
+    ("PATCH", "/datasets/{dataset}", DATASETS.update),
+    ("DELETE", "/datasets/{dataset}", DATASETS.delete),
+    ("GET", "/webhooks", WEBHOOKS.list_all),
+    ("POST", "/webhooks", WEBHOOKS.create),
+    ("GET", "/webhooks/{webhook}", WEBHOOKS.get),
+    ("PATCH", "/webhooks/{webhook}", WEBHOOKS.update),
+    ("DELETE", "/webhooks/{webhook}", WEBHOOKS.delete),
+    ("GET", "/workspace", get_workspace),
 ]
 
-
-def success(content: dict[str, Any]) -> Response:
-    return JSONResponse({"status": "success", "data": content})
-
-
-def page(items: list[dict[str, Any]], call: Call) -> Response:
-    """The page of a list that the query asks for."""
-    number = positive("page", call, 1)
-    per_page = min(positive("per_page", call, DEFAULT_PER_PAGE), MOST_PER_PAGE)
-    last = max(1, math.ceil(len(items) / per_page))
-    pagination = {
-        "total_records": len(items),
-        "per_page": per_page,
-        "page": number,
-        "prev_page": number - 1 if 1 < number <= last else None,
-        "next_page": number + 1 if number < last else None,
-        "last_page": last,
-    }
-    chosen = items[(number - 1) * per_page : number * per_page]
-    return JSONResponse({"status": "success", "data": chosen, "pagination": pagination})
+RENAMED_IN_V2 = {
+    "destinations": "activations",
+    "connectors": "activation_types",
+    "destination_connect_links": "activation_connect_links",
+}
+GONE_IN_V2 = "/syncs/create"
 
 
-def positive(name: str, call: Call, default: int) -> int:
-    text = call.query.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise Refusal(422, f"{name} must be a whole number above 0, not {text!r}")
-    return int(text)
+def in_v2(template: str) -> str:
+    first, *rest = template.removeprefix("/").split("/")
+    return "/".join(["", RENAMED_IN_V2.get(first, first), *rest])
 
 
-def force_full_sync(call: Call) -> bool:
-    # Some clients send it in the query, some in the body.
-    given = call.query.get("force_full_sync", call.body.get("force_full_sync", False))
-    if given in (True, "true"):
-        return True
-    if given in (False, "false"):
-        return False
-    raise Refusal(422, f"force_full_sync must be true or false, not {given!r}")
+V1, V2 = "/api/v1", "/api/v2"
 
-
-def connection(kind: str, connections: list[dict[str, Any]], call: Call) -> dict[str, Any]:
-    return only(connections, kind, call.path["connection"], "id", "slug")
-
-
-def data_source(kind: str, call: Call) -> dict[str, Any]:
-    source = connection("source", data.SOURCES, call)
-    of_kind = [entry for entry in source["data_sources"] if entry["type"] == kind]
-    found = only(of_kind, kind, call.path["id"], "id")
-    return {**found, **data.DATA_SOURCE_DETAILS[kind, found["id"]]}
-
-
-def sync(workspace: Workspace, call: Call) -> dict[str, Any]:
-    return only(list(workspace.syncs.values()), "sync", call.path["id"], "id")
-
-
-def sync_run(workspace: Workspace, call: Call) -> dict[str, Any]:
-    return only(workspace.runs.oldest_first(), "sync run", call.path["id"], "id")
-
-
-def only(items: list[dict[str, Any]], kind: str, wanted: str, *names: str) -> dict[str, Any]:
-    """The item one of whose ``names`` is ``wanted``."""
-    for item in items:
-        if wanted in [str(item[name]) for name in names]:
-            return item
-    raise Refusal(404, f"there is no {kind} {wanted!r}")
-
-
-def without(item: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in item.items() if key != name}
+ROUTES: dict[str, list[Route]] = {
+    V1: V1_ROUTES,
+    V2: [
+        (method, in_v2(template), operation)
+        for method, template, operation in V1_ROUTES
+        if template != GONE_IN_V2
+    ],
+}

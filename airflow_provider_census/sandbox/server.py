@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from airflow_provider_census.sandbox.app import PlannedFailure, SandboxApp
-from airflow_provider_census.sandbox.operations import Trigger
+from airflow_provider_census.sandbox.data import GROUP_ID
+from airflow_provider_census.sandbox.workspace import Trigger
 
 
 class Sandbox:
@@ -25,8 +26,9 @@ class Sandbox:
 
     :param host: address to listen on.
     :param port: port to listen on; 0 takes a free one.
-    :param token: the only token that is let in.
-    :param pace: every duration of a sync run, in seconds, is multiplied by it; 0.1 is ten times faster.
+    :param token: the only token that API v1 lets in.
+    :param pace: every duration, in seconds, is multiplied by it; 0.1 is ten times faster.
+    :param personal_access_token: the only token that API v2 lets in.
     :raises ValueError: when ``pace`` is not above 0.
 
     Entering the block raises :class:`OSError` when the address cannot be listened on.
@@ -38,11 +40,14 @@ class Sandbox:
         port: int = 0,
         token: str = "secret-token:sandbox",
         pace: float = 1.0,
+        *,
+        personal_access_token: str = "sandbox-personal-access-token",
     ) -> None:
         self.host = host
         self.port = port
         self.token = token
-        self._app = SandboxApp(token, pace)
+        self.personal_access_token = personal_access_token
+        self._app = SandboxApp(token, personal_access_token, pace)
         self._serving: AbstractContextManager[int] | None = None
 
     def __enter__(self) -> Sandbox:
@@ -61,13 +66,22 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """Where it listens, for example ``http://127.0.0.1:8765``; the API is below ``/api/v1``."""
+        """Where it listens, such as ``http://127.0.0.1:8765``; below it are ``/api/v1`` and ``/api/v2``."""
         return f"http://{self._authority}"
 
     @property
     def connection_uri(self) -> str:
-        """The Airflow connection to it, for ``AIRFLOW_CONN_CENSUS_DEFAULT``."""
-        return f"census://:{quote(self.token, safe='')}@{self._authority}/http"
+        """The Airflow connection to it, for ``AIRFLOW_CONN_CENSUS_DEFAULT``, through API v1."""
+        return self._uri(self.token)
+
+    @property
+    def connection_uri_v2(self) -> str:
+        """The Airflow connection to it through API v2."""
+        extra = urlencode({"api_version": "v2", "group_id": GROUP_ID})
+        return f"{self._uri(self.personal_access_token)}?{extra}"
+
+    def _uri(self, token: str) -> str:
+        return f"census://:{quote(token, safe='')}@{self._authority}/http"
 
     @property
     def _authority(self) -> str:
@@ -155,7 +169,10 @@ def serving(app: ASGIApp, host: str, port: int) -> Iterator[int]:
 def listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        listening = socket.create_server((host, port), family=family)
     except OSError as error:
         reason = f"the Census sandbox cannot listen on {host} port {port}: {error.strerror}"
         raise OSError(error.errno, reason) from error
+    # Else each answer, sent as head and body, waits some 40 ms for the caller's delayed acknowledgment.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening

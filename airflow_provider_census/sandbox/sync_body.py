@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with the body of a ``POST /syncs/create``."""
+"""What is wrong with a body that creates or changes a sync."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow_provider_census.sandbox import data
+from airflow_provider_census.sandbox.calls import Item
 
 REQUIRED = ("operation", "source_attributes", "destination_attributes", "mappings")
 CHOICES = {
@@ -27,10 +28,15 @@ HIGHEST = {"schedule_hour": 24, "schedule_minute": 59}
 BASIC_TYPES = ("boolean", "datetime", "number", "text")
 
 
-def complaints(body: dict[str, Any]) -> Iterator[str]:
-    """Every reason why Census would not make a sync of this body."""
+def complaints(body: Item, sources: list[Item], destinations: list[Item], *, new: bool) -> Iterator[str]:
+    """Every reason why Census would not take this body.
+
+    :param sources: those that it may name.
+    :param destinations: those that it may name.
+    :param new: whether it is to make a sync, rather than to change some properties of one.
+    """
     for name in REQUIRED:
-        if not body.get(name):
+        if not body.get(name) and (new or name in body):
             yield f"{name} is required"
     for name, choices in CHOICES.items():
         if body.get(name) is not None and body[name] not in choices:
@@ -41,18 +47,18 @@ def complaints(body: dict[str, Any]) -> Iterator[str]:
     if body.get("schedule_frequency") == "expression" and not body.get("cron_expression"):
         yield "cron_expression is required when schedule_frequency is expression"
     if body.get("source_attributes"):
-        yield from source_complaints(body["source_attributes"])
+        yield from source_complaints(body["source_attributes"], sources)
     if body.get("destination_attributes"):
-        yield from destination_complaints(body["destination_attributes"])
+        yield from destination_complaints(body["destination_attributes"], destinations)
     if body.get("mappings"):
         yield from mappings_complaints(body["mappings"])
 
 
-def source_complaints(source: Any) -> Iterator[str]:
+def source_complaints(source: Any, sources: list[Item]) -> Iterator[str]:
     if not isinstance(source, dict):
         yield "source_attributes must be an object"
         return
-    yield from connection_complaints("source_attributes", source, data.SOURCES)
+    yield from connection_complaints("source_attributes", source, sources)
     # Older bodies name the model or table beside the connection, newer ones in an object of its own.
     wanted = source.get("object", source)
     kind = wanted.get("type") if isinstance(wanted, dict) else None
@@ -67,20 +73,18 @@ def source_complaints(source: Any) -> Iterator[str]:
         yield f"source_attributes: a {kind} is named by {' or '.join(' + '.join(n) for n in alternatives)}"
 
 
-def destination_complaints(destination: Any) -> Iterator[str]:
+def destination_complaints(destination: Any, destinations: list[Item]) -> Iterator[str]:
     if not isinstance(destination, dict):
         yield "destination_attributes must be an object"
         return
-    yield from connection_complaints("destination_attributes", destination, data.DESTINATIONS)
+    yield from connection_complaints("destination_attributes", destination, destinations)
     if not is_text(destination.get("object")):
         yield "destination_attributes: object is required"
 
 
-def connection_complaints(
-    where: str, attributes: dict[str, Any], connections: list[dict[str, Any]]
-) -> Iterator[str]:
+def connection_complaints(where: str, attributes: Item, connections: list[Item]) -> Iterator[str]:
     slug, connection_id = attributes.get("connection_slug"), attributes.get("connection_id")
-    slugs = [*(known["slug"] for known in connections), *data.UNLISTED_CONNECTION_SLUGS]
+    slugs = [*(known.get("slug") for known in connections), *data.UNLISTED_CONNECTION_SLUGS]
     ids = [str(known["id"]) for known in connections]
     if slug is None and connection_id is None:
         yield f"{where}: connection_slug or connection_id is required"

@@ -11,24 +11,19 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import pytest
 import requests
-from starlette.types import Receive, Scope, Send
+from staging import START, TOKEN, Caller, Stage
 
 from airflow_provider_census.sandbox import Sandbox
-from airflow_provider_census.sandbox.app import SandboxApp
 from airflow_provider_census.sandbox.data import STEPS
 from airflow_provider_census.sandbox.runs import BEHAVIORS
-from airflow_provider_census.sandbox.server import serving
 
-TOKEN = "secret-token:sandbox"
-START = 1_700_000_000.0  # 2023-11-14T22:13:20Z
 NO_ERROR = {"error_code": None, "error_message": None, "error_detail": None}
 BODY: dict[str, Any] = {  # the documentation's own example
     "label": "TEST 1",
@@ -62,76 +57,6 @@ NEWER_BODY: dict[str, Any] = {
         },
     ],
 }
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Caller:
-    """Calls a sandbox whose clock stands still until it is moved."""
-
-    def __init__(self, url: str, clock: Clock) -> None:
-        self.url = url
-        self.clock = clock
-        self.session = requests.Session()
-        self.session.headers["Authorization"] = f"Bearer {TOKEN}"
-
-    def call(self, method: str, path: str, **options: Any) -> requests.Response:
-        return self.session.request(method, f"{self.url}/api/v1{path}", timeout=10, **options)
-
-    def data(self, path: str, **params: Any) -> Any:
-        answer = self.call("GET", path, params=params)
-        assert (answer.status_code, answer.json()["status"]) == (200, "success")
-        return answer.json()["data"]
-
-    def trigger(self, sync_id: int) -> int:
-        sync_run_id = self.call("POST", f"/syncs/{sync_id}/trigger").json()["data"]["sync_run_id"]
-        assert isinstance(sync_run_id, int)
-        return sync_run_id
-
-    def run(self, sync_run_id: int, *, after: float) -> dict[str, Any]:
-        """The run as it stands so many seconds after the sandbox started."""
-        self.clock.now = START + after
-        run: dict[str, Any] = self.data(f"/sync_runs/{sync_run_id}")
-        return run
-
-
-class Stage:
-    """One server for all tests, with a fresh sandbox for each: starting and ending servers takes its time."""
-
-    app: SandboxApp
-    port: int
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.app(scope, receive, send)
-
-    def caller(self, pace: float = 1.0) -> Caller:
-        clock = Clock()
-        self.app = SandboxApp(TOKEN, pace, clock)
-        return Caller(f"http://127.0.0.1:{self.port}", clock)
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    stage = Stage()
-    with serving(stage, "127.0.0.1", 0) as stage.port:
-        yield stage
-
-
-@pytest.fixture
-def census(stage: Stage) -> Caller:
-    return stage.caller()
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
 
 
 def call(sandbox: Sandbox, method: str, path: str, **options: Any) -> requests.Response:
@@ -710,6 +635,14 @@ def test_the_connection_uri_leads_to_the_sandbox(sandbox: Sandbox) -> None:
     assert f"{uri.path.strip('/')}://{uri.hostname}:{uri.port}" == sandbox.url
 
 
+def test_another_connection_uri_leads_through_v2(sandbox: Sandbox) -> None:
+    uri = urlsplit(sandbox.connection_uri_v2)
+
+    assert unquote(uri.password or "") == sandbox.personal_access_token
+    assert f"{uri.path.strip('/')}://{uri.hostname}:{uri.port}" == sandbox.url
+    assert dict(parse_qsl(uri.query)) == {"api_version": "v2", "group_id": "wandering_aimlessly"}
+
+
 def test_it_tells_what_was_done_to_it(sandbox: Sandbox) -> None:
     first = call(sandbox, "POST", "/api/v1/syncs/57/trigger").json()["data"]["sync_run_id"]
     second = call(sandbox, "POST", "/api/v1/syncs/52/trigger?force_full_sync=true").json()["data"][
@@ -876,6 +809,10 @@ def test_the_command_says_how_to_reach_it_and_ends_quietly(ending: signal.Signal
     assert answer.status_code == 200
     assert f"Token: {token}" in said
     assert f"http://{address}/api/v1" in said
+    assert (
+        "export AIRFLOW_CONN_CENSUS_DEFAULT='census://:sandbox-personal-access-token@"
+        f"{address}/http?api_version=v2&group_id=wandering_aimlessly'\n" in said
+    )
     for sync_id, behavior in BEHAVIORS.items():
         assert f"{sync_id}  {behavior.summary}\n" in said
     assert (process.returncode, rest) == (0, "")
