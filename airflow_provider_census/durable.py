@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,17 +51,27 @@ class Memory:
     :param store: Airflow's task state store.
     :param hook: the hook to ask Census with.
     :param log: where the conclusions are told.
+    :param see: gets a run, by its id.
     :param sync_id: the sync.
     :param full_sync: whether to ask for a full sync.
     :param max_tries: the task instance's ``max_tries``.
     """
 
     def __init__(
-        self, store: Any, hook: CensusHook, log: Log, *, sync_id: str, full_sync: bool, max_tries: int
+        self,
+        store: Any,
+        hook: CensusHook,
+        log: Log,
+        see: Callable[[int], dict[str, Any]],
+        *,
+        sync_id: str,
+        full_sync: bool,
+        max_tries: int,
     ) -> None:
         self._store = store
         self._hook = hook
         self._log = log
+        self._see = see
         self._new = Record(sync_id, full_sync, max_tries)
 
     def earlier_run(self) -> tuple[dict[str, Any], bool] | None:
@@ -82,7 +93,7 @@ class Memory:
     def _find(self, record: Record) -> dict[str, Any] | None:
         if record.sync_run_id is not None:
             try:
-                return dict(self._hook.get_sync_run(record.sync_run_id))
+                return self._see(record.sync_run_id)
             except CensusNotFoundError:
                 self._log.warning("Sync run %s of an earlier try is gone.", record.sync_run_id)
                 return None

@@ -331,6 +331,7 @@ def wait(
     deadline: float | None,
     now: Callable[[], float],
     rng: random.Random,
+    until_seen: bool = False,
 ) -> Flow[T]:
     """
     Look at a sync run or a refresh until it has ended, however it has.
@@ -338,6 +339,7 @@ def wait(
     :param started: when the wait began, in seconds of the clock.
     :param deadline: when the wait is over, in seconds of the clock; ``None`` for never.
     :param now: the clock.
+    :param until_seen: only look until Census answers, whether it has ended or not.
     :returns: what was seen when it had ended: the finished run, or the status of the refresh.
     :raises CensusTimeoutError: if it goes on at the deadline.
     :raises CensusNotFoundError: if there is no such thing.
@@ -353,7 +355,7 @@ def wait(
             if isinstance(error, CensusApiError):
                 asked = min(error.retry_after or 0.0, retries.LONGEST_RETRY_AFTER)
         else:
-            if watch.saw(seen):
+            if watch.saw(seen) or until_seen:
                 return seen
         looks += 1
         moment = now()

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
@@ -213,13 +214,28 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
             )
         from airflow_provider_census.durable import Memory
 
-        memory = Memory(store, hook, self.log, sync_id=sync_id, full_sync=full_sync, max_tries=ti.max_tries)
+        memory = Memory(
+            store,
+            hook,
+            self.log,
+            partial(self._see, hook),
+            sync_id=sync_id,
+            full_sync=full_sync,
+            max_tries=ti.max_tries,
+        )
         earlier = memory.earlier_run()
         if earlier is not None and self._takes_over(hook, *earlier):
             sync_run_id = int(earlier[0]["id"])
             memory.keep(sync_run_id)
             return sync_run_id
         return memory.start()
+
+    def _see(self, hook: CensusHook, sync_run_id: int) -> dict[str, Any]:
+        """See the run of an earlier try; a task that waits for its end also waits for Census to answer."""
+        if not self.wait_for_completion:
+            return dict(hook.get_sync_run(sync_run_id))
+        watch = self._watch(sync_run_id)
+        return self._wait_here(hook, watch, self.polling, self._bounds(), until_seen=True)
 
     def _takes_over(self, hook: CensusHook, run: dict[str, Any], cleared: bool) -> bool:
         """Tell whether the run of an earlier try makes another one needless."""
@@ -266,7 +282,13 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         return int(run["id"])
 
     def _wait_here(
-        self, hook: CensusHook, watch: Watch, polling: Polling, bounds: tasks.Bounds
+        self,
+        hook: CensusHook,
+        watch: Watch,
+        polling: Polling,
+        bounds: tasks.Bounds,
+        *,
+        until_seen: bool = False,
     ) -> dict[str, Any]:
         from airflow_provider_census.api import flows
 
@@ -277,6 +299,7 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
             deadline=bounds.deadline,
             now=time.time,
             rng=random.Random(),
+            until_seen=until_seen,
         )
         return hook.drive(wait, self._sleep)
 
