@@ -1,0 +1,90 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""What callers ask, and the forms in which Census answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+Item = dict[str, Any]
+
+DEFAULT_PER_PAGE = 25
+MOST_PER_PAGE = 100
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a caller asks: the variable parts of the path, the query and the JSON body.
+
+    :ivar v2: whether it came through the root of API v2.
+    """
+
+    v2: bool
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Item
+
+
+class Refusal(Exception):
+    """An answer that is an error.
+
+    :param status_code: of the HTTP answer.
+    :param message: for the caller.
+    """
+
+    def __init__(self, status_code: int, message: str) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+
+    def response(self) -> Response:
+        # Census names some errors with a word and some with their number.
+        status = self.status_code if self.status_code in (401, 404) else "error"
+        return JSONResponse({"status": status, "message": str(self)}, self.status_code)
+
+
+def success(content: Item) -> Response:
+    return JSONResponse({"status": "success", "data": content})
+
+
+def created(content: Item) -> Response:
+    return JSONResponse({"status": "created", "data": content}, 201)
+
+
+def page(oldest_first: list[Item], call: Call, *, order: str = "asc") -> Response:
+    """The page of a list that the query asks for.
+
+    :param order: in which it comes unless the query says so.
+    """
+    order = call.query.get("order", order)
+    if order not in ("asc", "desc"):
+        raise Refusal(422, "order must be one of asc, desc")
+    items = oldest_first if order == "asc" else oldest_first[::-1]
+    number = positive("page", call, 1)
+    per_page = min(positive("per_page", call, DEFAULT_PER_PAGE), MOST_PER_PAGE)
+    last = max(1, math.ceil(len(items) / per_page))
+    pagination = {
+        "total_records": len(items),
+        "per_page": per_page,
+        "page": number,
+        "prev_page": number - 1 if 1 < number <= last else None,
+        "next_page": number + 1 if number < last else None,
+        "last_page": last,
+    }
+    chosen = items[(number - 1) * per_page : number * per_page]
+    return JSONResponse({"status": "success", "data": chosen, "pagination": pagination})
+
+
+def positive(name: str, call: Call, default: int) -> int:
+    text = call.query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise Refusal(422, f"{name} must be a whole number above 0, not {text!r}")
+    return int(text)
+
+
+def without(item: Item, *names: str) -> Item:
+    return {key: value for key, value in item.items() if key not in names}

@@ -1,0 +1,217 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""What can be done with things of which Census holds many of a kind: one set of operations for all kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from airflow_provider_census.sandbox import data
+from airflow_provider_census.sandbox.calls import Call, Item, Refusal, created, page, success, without
+from airflow_provider_census.sandbox.sync_body import complaints
+from airflow_provider_census.sandbox.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Things of one kind.
+
+    :ivar noun: what one of them is called, among others as the variable part of a path.
+    :ivar within: the kind of thing that each of them belongs to, if not to the workspace.
+    :ivar keys: the properties by which a path may name one.
+    :ivar details: the properties that lists leave to the single answers.
+    :ivar own: the properties that a caller cannot set, as a new one has them.
+    :ivar grouped: whether answers of API v2 say which group one belongs to.
+    :ivar needs_group: whether creating one through API v2 takes a group.
+    """
+
+    noun: str
+    within: Collection | None = None
+    keys: tuple[str, ...] = ("id",)
+    details: tuple[str, ...] = ()
+    own: Mapping[str, Any] = field(default_factory=dict)
+    grouped: bool = False
+    needs_group: bool = False
+
+    # The operations
+
+    def list_all(self, workspace: Workspace, call: Call) -> Response:
+        shown = [self.show(item, call) for item in self.items(workspace, call)]
+        return page([without(item, *self.details) for item in shown], call)
+
+    def get(self, workspace: Workspace, call: Call) -> Response:
+        return success(self.show(self.find(workspace, call), call))
+
+    def create(self, workspace: Workspace, call: Call) -> Response:
+        return created(self.show(self.add(workspace, call, self.given(call)), call))
+
+    def update(self, workspace: Workspace, call: Call) -> Response:
+        item = self.find(workspace, call)
+        item.update(without(self.given(call), "id", "created_at", *self.own))
+        item["updated_at"] = workspace.now()
+        return JSONResponse({"status": "updated", "data": self.show(item, call)})
+
+    def delete(self, workspace: Workspace, call: Call) -> Response:
+        self.items(workspace, call).remove(self.find(workspace, call))
+        return JSONResponse({"status": "deleted"})
+
+    def refresh(self, workspace: Workspace, call: Call) -> Response:
+        return JSONResponse({"refresh_key": workspace.refresh(self.find(workspace, call))})
+
+    def refresh_status(self, workspace: Workspace, call: Call) -> Response:
+        item = self.find(workspace, call)
+        key = call.query.get("refresh_key")
+        if not key:
+            raise Refusal(422, "refresh_key is required")
+        refresh = workspace.refreshes.get(key)
+        if refresh is None or refresh.of is not item:
+            raise Refusal(404, f"there is no refresh {key!r} of this {self.noun}")
+        return JSONResponse({"status": "processing" if workspace.clock() < refresh.ends_at else "completed"})
+
+    # What they are made of
+
+    def items(self, workspace: Workspace, call: Call) -> list[Item]:
+        holder = self.within.find(workspace, call) if self.within else workspace.items
+        items: list[Item] = holder[f"{self.noun}s"]
+        return items
+
+    def find(self, workspace: Workspace, call: Call) -> Item:
+        """The item that the path names."""
+        name = call.path[self.noun]
+        for item in self.items(workspace, call):
+            if name in self.names(item, call):
+                return item
+        raise Refusal(404, f"there is no {self.noun.replace('_', ' ')} {name!r}")
+
+    def names(self, item: Item, call: Call) -> list[str]:
+        return [str(item[key]) for key in self.keys if key in item]
+
+    def show(self, item: Item, call: Call) -> Item:
+        shown = without(item, "group_id")
+        if call.v2 and self.grouped:
+            shown["group_id"] = item.get("group_id") or data.GROUP_ID
+        return shown
+
+    def given(self, call: Call) -> Item:
+        """The properties that the body gives."""
+        return call.body
+
+    def add(self, workspace: Workspace, call: Call, given: Item) -> Item:
+        group_id = given.get("group_id")
+        if call.v2 and self.needs_group and not (group_id and isinstance(group_id, str)):
+            raise Refusal(422, "group_id is required")
+        now = workspace.now()
+        item = {
+            **given,
+            **deepcopy(self.own),
+            "id": next(workspace.new_ids),
+            "created_at": now,
+            "updated_at": now,
+        }
+        self.items(workspace, call).append(item)
+        return item
+
+
+class Sources(Collection):
+    def given(self, call: Call) -> Item:
+        return unwrapped(call.body, "connection")
+
+    def show(self, item: Item, call: Call) -> Item:
+        shown = without(super().show(item, call), *self.own)
+        return {**shown, "data_sources": data_sources(item)}
+
+
+class Destinations(Collection):
+    """Destinations, which are activations in API v2, with ids of their own."""
+
+    def names(self, item: Item, call: Call) -> list[str]:
+        return [activation_id(item)] if call.v2 else super().names(item, call)
+
+    def show(self, item: Item, call: Call) -> Item:
+        shown = super().show(item, call)
+        shown["objects"] = [without(found, *OBJECTS.details) for found in item["objects"]]
+        return {**without(shown, "slug"), "id": activation_id(item)} if call.v2 else shown
+
+    def given(self, call: Call) -> Item:
+        return unwrapped(call.body, "activation" if call.v2 else "service_connection")
+
+    def create(self, workspace: Workspace, call: Call) -> Response:
+        if call.v2 and "activation" not in call.body:
+            raise Refusal(422, "activation is required")
+        return super().create(workspace, call)
+
+
+class Syncs(Collection):
+    def create(self, workspace: Workspace, call: Call) -> Response:
+        check_sync(workspace, call, new=True)
+        sync = self.add(workspace, call, {**data.SYNC_DEFAULTS, **call.body})
+        return created({"sync_id": sync["id"]})
+
+    def update(self, workspace: Workspace, call: Call) -> Response:
+        check_sync(workspace, call, new=False)
+        return super().update(workspace, call)
+
+
+class ConnectLinks(Collection):
+    def revoke(self, workspace: Workspace, call: Call) -> Response:
+        link = self.find(workspace, call)
+        link["revoked"] = True
+        return created(self.show(link, call))  # 201, as a client of the vendor's expects
+
+
+SYNCS = Syncs("sync")
+SOURCES = Sources(
+    "source",
+    keys=("id", "slug"),
+    details=("data_sources",),
+    own={"tables": [], "models": [], "filter_segments": []},
+    grouped=True,
+)
+TABLES = Collection("table", within=SOURCES, details=("columns",))
+MODELS = Collection("model", within=SOURCES, details=("columns",), own={"type": "model", "columns": []})
+FILTER_SEGMENTS = Collection("filter_segment", within=SOURCES)
+DESTINATIONS = Destinations(
+    "destination",
+    keys=("id", "slug"),
+    details=("objects",),
+    own={"objects": []},
+    grouped=True,
+    needs_group=True,
+)
+OBJECTS = Collection("object", within=DESTINATIONS, keys=("full_name",), details=("fields",))
+CONNECTORS = Collection("connector", keys=("service_name",))
+CONNECT_LINKS = ConnectLinks("destination_connect_link", own={"revoked": False}, needs_group=True)
+DATASETS = Collection("dataset", needs_group=True)
+WEBHOOKS = Collection("webhook", grouped=True, needs_group=True)
+
+
+def data_sources(source: Item) -> list[Item]:
+    """The tables and models of a source, in brief."""
+    return [without(item, "columns") for item in [*source["tables"], *source["models"]]]
+
+
+def activation_id(destination: Item) -> str:
+    number = destination["id"]
+    return data.ACTIVATION_IDS.get(number, f"created_activation_{number}")
+
+
+def unwrapped(body: Item, name: str) -> Item:
+    """What is inside the object ``name`` of a body, or the body if it has none."""
+    inner = body.get(name, body)
+    if not isinstance(inner, dict):
+        raise Refusal(422, f"{name} must be an object")
+    return inner
+
+
+def check_sync(workspace: Workspace, call: Call, *, new: bool) -> None:
+    destinations = workspace.items["destinations"]
+    # A sync is the same through both roots; through v2 it may name its destination as v2 does.
+    shown = [DESTINATIONS.show(destination, call) for destination in destinations]
+    wrong = complaints(call.body, workspace.items["sources"], [*destinations, *shown], new=new)
+    if message := "; ".join(wrong):
+        raise Refusal(422, message)
