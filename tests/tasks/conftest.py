@@ -1,0 +1,98 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a task in a real Airflow, or its methods by hand, and tells what became of it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from task_helpers import PACE, Done, move_by_looks
+
+from airflow_provider_census import tasks
+from airflow_provider_census.api import flows, retries
+from airflow_provider_census.api.polling import Polling
+from airflow_provider_census.operators import census as operators
+from airflow_provider_census.sandbox import Sandbox
+from airflow_provider_census.triggers import census as triggers
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look again soon, and try again at once."""
+    monkeypatch.setattr(Polling, "pause", lambda *_: 0.001)
+    monkeypatch.setattr(retries, "pause", lambda *_: 0.0)
+    monkeypatch.setattr(flows, "AUTH_PAUSE", 0.0)
+    monkeypatch.setattr(flows, "SEARCH_PAUSES", (0.0, 0.001, 0.002))
+
+
+@pytest.fixture
+def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A local Census behind ``census_default``, on whose clock time passes at every look at a run."""
+    with Sandbox(pace=PACE) as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri)
+        move_by_looks(sandbox)
+        yield sandbox
+
+
+@pytest.fixture
+def hours_fly_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten minutes pass whenever a task or a trigger asks for the time."""
+    passed = itertools.count(0, 600)
+    clock = SimpleNamespace(
+        time=lambda: time.time() + next(passed), monotonic=time.monotonic, sleep=time.sleep
+    )
+    for module in (tasks, operators, triggers):
+        monkeypatch.setattr(module, "time", clock)
+
+
+@pytest.fixture
+def went_to_the_triggerer(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The triggers that were run."""
+    seen: list[Any] = []
+    run = triggers.CensusSyncRunTrigger.run
+
+    def remember(trigger: Any) -> Any:
+        seen.append(trigger)
+        return run(trigger)
+
+    monkeypatch.setattr(triggers.CensusSyncRunTrigger, "run", remember)
+    return seen
+
+
+@pytest.fixture
+def run_task(run_dag: Callable[..., Any]) -> Callable[..., Done]:
+    """Run a DAG of one task, or of what a function makes."""
+
+    def run(make: Callable[..., Any], /, **arguments: Any) -> Done:
+        from airflow.providers.common.compat.sdk import DAG, AirflowTaskTimeout
+
+        raised: dict[str, list[BaseException]] = {}
+
+        def remember(context: Any) -> None:
+            raised.setdefault(context["ti"].task_id, []).append(context.get("exception"))
+
+        told = dict.fromkeys(("on_failure_callback", "on_retry_callback"), remember)
+        with DAG(
+            f"tested_{next(NUMBERS)}",
+            schedule=None,
+            start_date=datetime(2024, 1, 1, tzinfo=timezone.utc),
+            default_args=told,
+        ) as dag:
+            if isinstance(make, type):
+                make(task_id="task", **arguments)
+            else:
+                make(**arguments)
+        try:
+            return Done(dag, run_dag(dag), raised)
+        except AirflowTaskTimeout:  # which dag.test() of Airflow 2 lets through
+            return Done(dag, dag.get_last_dagrun(include_externally_triggered=True), raised)
+
+    return run

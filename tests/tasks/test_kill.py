@@ -1,0 +1,167 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""A task on a worker that is killed: by a user, by a worker that stops, by its execution_timeout."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+from task_helpers import context, triggered
+
+from airflow_provider_census.exceptions import CensusError
+from airflow_provider_census.hooks.census import CensusHook
+from airflow_provider_census.operators import census as operators
+from airflow_provider_census.operators.census import CensusTriggerSyncOperator
+from airflow_provider_census.sandbox import Sandbox
+from airflow_provider_census.sensors.census import CensusSyncRunSensor
+
+AtFirstPause = Callable[[Callable[[], Any]], None]
+
+
+@pytest.fixture
+def at_first_pause(monkeypatch: pytest.MonkeyPatch) -> AtFirstPause:
+    """Let something happen when the task sleeps for the first time, as a signal does."""
+
+    def arrange(happens: Callable[[], Any]) -> None:
+        pending = [happens]
+
+        def sleep(seconds: float) -> None:
+            if pending:
+                pending.pop()()
+
+        clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=sleep)
+        monkeypatch.setattr(operators, "time", clock)
+
+    return arrange
+
+
+@pytest.fixture
+def says(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Let Airflow say that the task has this state now."""
+
+    def arrange(state: Any) -> None:
+        def task_state(_ti: Any) -> str:
+            if isinstance(state, Exception):
+                raise state
+            return str(state() if callable(state) else state)
+
+        monkeypatch.setattr(operators, "task_state", task_state)
+
+    return arrange
+
+
+def waiting(**options: Any) -> CensusTriggerSyncOperator:
+    return CensusTriggerSyncOperator(task_id="task", sync_id=57, wait_for_completion=True, **options)
+
+
+@pytest.mark.parametrize(
+    ("state", "options", "cancels"),
+    [
+        ("failed", {}, 1),
+        ("success", {}, 1),
+        ("none", {}, 1),
+        ("removed", {}, 1),
+        ("running", {}, 0),
+        (RuntimeError("no answer"), {}, 0),
+        (threading.Event().wait, {}, 0),
+        ("failed", {"cancel_on_kill": False}, 0),
+    ],
+    ids=["failed", "success", "cleared", "removed", "running", "unknown", "no answer in time", "not wanted"],
+)
+def test_a_users_kill_cancels_and_nothing_else_does(
+    census: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    at_first_pause: AtFirstPause,
+    says: Callable[[Any], None],
+    state: Any,
+    options: dict[str, Any],
+    cancels: int,
+) -> None:
+    operator = waiting(**options)
+    says(state)
+    if callable(state):
+        monkeypatch.setattr(operators, "STATE_TIME", 0.01)
+    at_first_pause(operator.on_kill)
+    with pytest.raises(CensusError, match="killed while it waited"):
+        operator.execute(context())
+    assert census.cancels == [census.triggers[0].sync_run_id] * cancels
+
+
+def test_a_kill_while_the_run_is_being_started_cancels_it(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, says: Callable[[Any], None]
+) -> None:
+    operator = waiting()
+    says("failed")
+    trigger = CensusHook.trigger_sync
+
+    def trigger_and_die(*known: Any, **named: Any) -> int:
+        operator.on_kill()
+        return trigger(*known, **named)
+
+    monkeypatch.setattr(CensusHook, "trigger_sync", trigger_and_die)
+    with pytest.raises(CensusError, match="killed"):
+        operator.execute(context())
+    assert triggered(census) == [57]
+    assert census.cancels == [census.triggers[0].sync_run_id]
+
+
+def test_there_is_one_attempt_to_cancel(
+    census: Sandbox, at_first_pause: AtFirstPause, says: Callable[[Any], None]
+) -> None:
+    operator = waiting()
+    says("failed")
+    at_first_pause(operator.on_kill)
+    census.fail_next(9, status=503, headers={"Retry-After": "0"}, path="/api/v1/sync_runs", method="POST")
+    with pytest.raises(CensusError, match="killed"):
+        operator.execute(context())
+    assert sum(method == "POST" and path.endswith("/cancel") for method, path in census.requests) == 1
+    assert census.cancels == []
+
+
+@pytest.mark.parametrize("state", ["failed", "none"])
+def test_a_task_that_does_not_wait_cancels_nothing(
+    census: Sandbox, says: Callable[[Any], None], state: str
+) -> None:
+    operator = CensusTriggerSyncOperator(task_id="task", sync_id=57)
+    says(state)
+    operator.execute(context())
+    operator.on_kill()
+    assert census.cancels == []
+
+
+def test_after_the_end_of_its_wait_a_task_cancels_nothing(
+    census: Sandbox, says: Callable[[Any], None]
+) -> None:
+    operator = CensusTriggerSyncOperator(task_id="task", sync_id=52, wait_for_completion=True)
+    says("failed")
+    operator.execute(context())
+    operator.on_kill()
+    assert census.cancels == []
+
+
+def test_the_execution_timeout_cancels_once_although_airflow_calls_on_kill_too(
+    census: Sandbox, at_first_pause: AtFirstPause, says: Callable[[Any], None]
+) -> None:
+    def alarm() -> None:
+        raise AirflowTaskTimeout("Timeout, PID: 1")
+
+    operator = waiting()
+    says("failed")
+    at_first_pause(alarm)
+    with pytest.raises(AirflowTaskTimeout):
+        operator.execute(context())
+    operator.on_kill()
+    assert census.cancels == [census.triggers[0].sync_run_id]
+
+
+def test_a_sensor_never_cancels(census: Sandbox) -> None:
+    sensor = CensusSyncRunSensor(task_id="task", sync_run_id=CensusHook().trigger_sync(57))
+    assert sensor.poke(context()).is_done is False
+    sensor.on_kill()
+    assert census.cancels == []

@@ -1,0 +1,435 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""The trigger, and the way from the worker to the triggerer and back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+)
+from airflow.triggers.base import BaseTrigger
+from task_helpers import TaskInstance, context, looks
+
+from airflow_provider_census.exceptions import CensusError, CensusNotFoundError, CensusTimeoutError
+from airflow_provider_census.hooks.census import CensusHook
+from airflow_provider_census.operators.census import CensusTriggerSyncOperator
+from airflow_provider_census.sandbox import Sandbox
+from airflow_provider_census.sensors.census import CensusSyncRunSensor
+from airflow_provider_census.triggers import census as triggers
+from airflow_provider_census.triggers.census import CensusSyncRunTrigger
+
+
+def start(sync_id: int) -> int:
+    return CensusHook().trigger_sync(sync_id)
+
+
+def event_of(trigger: CensusSyncRunTrigger) -> dict[str, Any]:
+    """Run a trigger to its end; the one event that it sends."""
+
+    async def run() -> list[Any]:
+        return [event.payload async for event in trigger.run()]
+
+    (payload,) = asyncio.run(run())
+    assert json.loads(json.dumps(payload)) == payload
+    return dict(payload)
+
+
+EVERYTHING = {
+    "sync_run_id": 94,
+    "census_conn_id": "census_eu",
+    "poll_interval": 7.5,
+    "exponential_backoff": True,
+    "max_wait": 60.0,
+    "silent_fail": True,
+    "started": 1.0,
+    "deadline": 2.0,
+    "execution_deadline": 3.0,
+    "cancel_on_kill": True,
+}
+
+
+@pytest.mark.parametrize("given", [{"sync_run_id": 94}, {"sync_run_id": "94"}, EVERYTHING], ids=str)
+def test_it_is_made_again_from_plain_json(given: dict[str, Any]) -> None:
+    path, arguments = CensusSyncRunTrigger(**given).serialize()
+    assert path == "airflow_provider_census.triggers.census.CensusSyncRunTrigger"
+    assert arguments.keys() == EVERYTHING.keys()
+    assert given.items() <= arguments.items()
+    again = CensusSyncRunTrigger(**json.loads(json.dumps(arguments)))
+    assert again.serialize() == (path, arguments)
+
+
+def test_no_secret_is_among_its_arguments(census: Sandbox) -> None:
+    operator = waiting_operator(57)
+    with pytest.raises(TaskDeferred) as deferral:
+        operator.execute(context())
+    written = json.dumps([deferral.value.trigger.serialize(), deferral.value.kwargs])
+    assert census.token not in written
+
+
+def test_arguments_of_another_release_do_no_harm() -> None:
+    trigger = CensusSyncRunTrigger(94, of_the_future={"a": 1})
+    assert trigger.serialize()[1].keys() == EVERYTHING.keys()
+
+
+@pytest.mark.parametrize("sync_id", [52, 53, 54, 55, 56, 58])
+def test_it_tells_that_the_run_has_ended_and_nothing_of_how(census: Sandbox, sync_id: int) -> None:
+    sync_run_id = start(sync_id)
+    assert event_of(CensusSyncRunTrigger(sync_run_id)) == {"sync_run_id": sync_run_id, "event": "ended"}
+
+
+LONG_AGO, NEVER = 1.0, 1e12
+
+
+@pytest.mark.parametrize(
+    ("limits", "event"),
+    [
+        ({"deadline": LONG_AGO}, "timeout"),
+        ({"deadline": LONG_AGO, "execution_deadline": NEVER}, "timeout"),
+        ({"deadline": NEVER, "execution_deadline": LONG_AGO}, "execution_timeout"),
+        ({"execution_deadline": LONG_AGO}, "execution_timeout"),
+    ],
+)
+def test_it_tells_whose_time_is_over_after_a_last_look(
+    census: Sandbox, limits: dict[str, float], event: str
+) -> None:
+    sync_run_id = start(57)
+    assert event_of(CensusSyncRunTrigger(sync_run_id, **limits)) == {
+        "sync_run_id": sync_run_id,
+        "event": event,
+    }
+    assert looks(census) == 1
+
+
+def test_a_run_that_has_ended_counts_more_than_the_time(census: Sandbox) -> None:
+    assert event_of(CensusSyncRunTrigger(start(58), deadline=LONG_AGO))["event"] == "ended"
+
+
+def test_the_last_look_does_not_hang(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(CensusHook, "adrive", hang)
+    monkeypatch.setattr(triggers, "LAST_LOOK", 0.001)
+    assert event_of(CensusSyncRunTrigger(94, deadline=LONG_AGO))["event"] == "timeout"
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_it_tells_why_it_gave_up(census: Sandbox, status: int) -> None:
+    census.fail_next(3, status=status, body={"status": status, "message": "Rejected!"})
+    event = event_of(CensusSyncRunTrigger(start_quietly(census)))
+    assert event["event"] == "error"
+    assert "Rejected!" in event["message"]
+
+
+def start_quietly(census: Sandbox) -> int:
+    """A run of the sandbox that no request started."""
+    return int(census._app.workspace.runs.start(57, False))
+
+
+def test_it_tells_that_the_connection_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", "census://:token@a%20b")
+    event = event_of(CensusSyncRunTrigger(94))
+    assert event["event"] == "error"
+    assert "'host'" in event["message"]
+
+
+def test_nothing_that_blocks_is_done_on_the_event_loop(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync_run_id = start(52)
+
+    def blocks(*_: Any, **__: Any) -> None:
+        raise AssertionError("this blocks the event loop")
+
+    monkeypatch.setattr(requests.Session, "send", blocks)
+    monkeypatch.setattr(time, "sleep", blocks)
+    monkeypatch.setattr(CensusHook, "get_connection", blocks)
+    assert event_of(CensusSyncRunTrigger(sync_run_id))["event"] == "ended"
+
+
+def killed(trigger: CensusSyncRunTrigger, census: Sandbox, times: int = 1) -> None:
+    """End a trigger while it waits, as the triggerer does when its row is gone."""
+
+    async def run() -> None:
+        wait = asyncio.ensure_future(anext(trigger.run()))
+        while not looks(census):  # noqa: ASYNC110 - the sandbox lives in another thread
+            await asyncio.sleep(0.001)
+        wait.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await wait
+        assert wait.cancelled()
+        if hasattr(BaseTrigger, "on_kill"):
+            assert not census.cancels, "the triggerer alone knows whether it is stopping"
+            for _ in range(times):
+                await trigger.on_kill()
+
+    asyncio.run(run())
+
+
+def waiting_trigger(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, state: str | Exception, **options: Any
+) -> CensusSyncRunTrigger:
+    def task_state(ti: Any) -> str:
+        assert ti is trigger.task_instance
+        if isinstance(state, Exception):
+            raise state
+        return state
+
+    monkeypatch.setattr(triggers, "task_state", task_state)
+    trigger = CensusSyncRunTrigger(start(57), **{"cancel_on_kill": True, **options})
+    trigger.task_instance = TaskInstance()  # type: ignore[assignment]
+    return trigger
+
+
+@pytest.mark.parametrize(
+    ("state", "options", "cancels"),
+    [
+        ("failed", {}, 1),
+        ("success", {}, 1),
+        ("none", {}, 1),
+        ("removed", {}, 1),
+        ("scheduled", {}, 1),
+        ("deferred", {}, 0),
+        (RuntimeError("no answer"), {}, 0),
+        ("failed", {"cancel_on_kill": False}, 0),
+    ],
+)
+def test_the_run_is_cancelled_if_a_user_killed_the_task(
+    census: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str | Exception,
+    options: dict[str, Any],
+    cancels: int,
+) -> None:
+    trigger = waiting_trigger(census, monkeypatch, state, **options)
+    killed(trigger, census, times=2)
+    assert census.cancels == [trigger.sync_run_id] * cancels
+
+
+def test_a_kill_of_a_task_that_nobody_knows_cancels_nothing(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger = waiting_trigger(census, monkeypatch, "failed")
+    trigger.task_instance = None  # type: ignore[assignment]
+    killed(trigger, census)
+    assert census.cancels == []
+
+
+def test_after_its_event_a_trigger_cancels_nothing(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    trigger = waiting_trigger(census, monkeypatch, "running", deadline=LONG_AGO)
+
+    async def run() -> None:
+        events = trigger.run()
+        await anext(events)
+        await trigger.on_kill()
+
+    asyncio.run(run())
+    assert census.cancels == []
+
+
+def test_a_run_that_cannot_be_cancelled_is_no_error_of_the_triggerer(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger = waiting_trigger(census, monkeypatch, "failed")
+    census.fail_next(9, status=422, method="POST", path="/api/v1/sync_runs")
+    killed(trigger, census)
+    assert census.cancels == []
+
+
+def waiting_operator(sync_id: int, **options: Any) -> CensusTriggerSyncOperator:
+    return CensusTriggerSyncOperator(
+        task_id="task", sync_id=sync_id, wait_for_completion=True, deferrable=True, **options
+    )
+
+
+def waiting_sensor(sync_id: int, **options: Any) -> CensusSyncRunSensor:
+    return CensusSyncRunSensor(task_id="task", sync_run_id=start(sync_id), deferrable=True, **options)
+
+
+tasks_that_wait = pytest.mark.parametrize("make", [waiting_operator, waiting_sensor])
+Make = Callable[..., Any]
+
+
+def defer(task: Any) -> tuple[dict[str, Any], dict[str, Any], int]:
+    """Run a task until it is deferred: its context, what to resume it with, and the run."""
+    known = context()
+    with pytest.raises(TaskDeferred) as deferral:
+        task.execute(known)
+    return known, deferral.value.kwargs or {}, deferral.value.trigger.sync_run_id
+
+
+@tasks_that_wait
+def test_the_way_to_the_triggerer_and_back(census: Sandbox, make: Make) -> None:
+    task = make(52)
+    known, bounds, sync_run_id = defer(task)
+    assert json.loads(json.dumps(bounds)) == bounds
+    event = event_of(CensusSyncRunTrigger(sync_run_id))
+    result = task.execute_complete(known, event, **bounds)
+    assert (result if isinstance(result, int) else result["id"]) == sync_run_id
+
+
+@tasks_that_wait
+@pytest.mark.parametrize(
+    "event",
+    [
+        None,
+        {},
+        [],
+        "ended",
+        7,
+        {"event": "ended"},
+        {"sync_run_id": 94},
+        {"sync_run_id": None, "event": "ended"},
+        {"sync_run_id": "x", "event": "ended"},
+        {"sync_run_id": 94, "event": "ascended"},
+        {"sync_run_id": 94, "event": None},
+        {"sync_run_id": 94, "event": ["ended"]},
+    ],
+    ids=repr,
+)
+def test_an_event_that_is_none_fails_loudly_with_what_came(census: Sandbox, make: Make, event: Any) -> None:
+    task = make(57)
+    known, bounds, _ = defer(task)
+    before = looks(census)
+    with pytest.raises(CensusError) as raised:
+        task.execute_complete(known, event, **bounds)
+    assert repr(event) in str(raised.value)
+    assert looks(census) == before
+    assert census.cancels == []
+
+
+@tasks_that_wait
+def test_the_end_of_another_triggers_wait_is_waited_on(census: Sandbox, make: Make) -> None:
+    """The event says that the run has ended, but it has not: the wait goes on, and its time with it."""
+    task = make(57, timeout=1000)
+    known, bounds, sync_run_id = defer(task)
+    with pytest.raises(TaskDeferred) as deferral:
+        task.execute_complete(known, {"sync_run_id": sync_run_id, "event": "ended"}, **bounds)
+    assert deferral.value.kwargs == bounds
+    assert {name: getattr(deferral.value.trigger, name) for name in bounds} == bounds
+    assert bounds["deadline"] == bounds["started"] + 1000
+
+
+@tasks_that_wait
+def test_a_wait_that_ended_in_an_error_says_so(census: Sandbox, make: Make) -> None:
+    task = make(57)
+    known, bounds, sync_run_id = defer(task)
+    event = {"sync_run_id": sync_run_id, "event": "error", "message": "The token was rejected."}
+    with pytest.raises(CensusError, match=r"the run goes on: The token was rejected\."):
+        task.execute_complete(known, event, **bounds)
+
+
+@tasks_that_wait
+@pytest.mark.parametrize("kind", ["timeout", "execution_timeout", "error"])
+def test_a_run_that_has_ended_meanwhile_counts_more_than_the_event(
+    census: Sandbox, make: Make, kind: str
+) -> None:
+    task = make(52)
+    known, bounds, sync_run_id = defer(task)
+    for _ in range(4):
+        CensusHook().get_sync_run(sync_run_id)
+    event = {"sync_run_id": sync_run_id, "event": kind, "message": "It was."}
+    result = task.execute_complete(known, event, **bounds)
+    assert (result if isinstance(result, int) else result["id"]) == sync_run_id
+
+
+@tasks_that_wait
+def test_an_outage_on_resuming_is_not_the_end(census: Sandbox, make: Make) -> None:
+    task = make(52)
+    known, bounds, sync_run_id = defer(task)
+    census.fail_next(5, status=502, path="/api/v1/sync_runs")
+    with pytest.raises(TaskDeferred):
+        task.execute_complete(known, {"sync_run_id": sync_run_id, "event": "ended"}, **bounds)
+
+
+@tasks_that_wait
+def test_what_to_resume_with_may_come_from_another_release(census: Sandbox, make: Make) -> None:
+    task = make(58) if make is waiting_sensor else make(57)
+    known = context()
+    event = {"sync_run_id": start(58), "event": "ended", "of_the_future": 1}
+    assert task.execute_complete(known, event)
+    assert task.execute_complete(known, event, of_the_future=1)
+
+
+TIMEOUT = {"error": "Trigger timeout"}
+CRASH = {"error": "Trigger failure", "traceback": ["Traceback (most recent call last):", "ZeroDivisionError"]}
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "failure", "error", "words", "cancels"),
+    [
+        (waiting_operator, {}, TIMEOUT, CensusTimeoutError, "(timeout). The run goes on", 0),
+        (waiting_operator, {"cancel_on_timeout": True}, TIMEOUT, CensusTimeoutError, "was cancelled", 1),
+        (
+            waiting_operator,
+            {"execution_timeout": timedelta(hours=1)},
+            TIMEOUT,
+            AirflowTaskTimeout,
+            "execution_timeout, 1:00:00. The run was cancelled",
+            1,
+        ),
+        (
+            waiting_operator,
+            {"execution_timeout": timedelta(days=30)},
+            TIMEOUT,
+            CensusTimeoutError,
+            "(timeout). The run goes on",
+            0,
+        ),
+        (waiting_operator, {}, CRASH, CensusError, "ZeroDivisionError", 0),
+        (waiting_operator, {}, {}, CensusError, "the run goes on", 0),
+        (waiting_sensor, {}, TIMEOUT, AirflowSensorTimeout, "(timeout). The run goes on", 0),
+        (waiting_sensor, {"soft_fail": True}, TIMEOUT, AirflowSkipException, "", 0),
+        (waiting_sensor, {}, CRASH, CensusError, "ZeroDivisionError", 0),
+        (waiting_sensor, {"never_fail": True}, CRASH, AirflowSkipException, "ZeroDivisionError", 0),
+    ],
+)
+def test_when_airflow_gave_up_the_trigger(
+    census: Sandbox,
+    make: Make,
+    options: dict[str, Any],
+    failure: dict[str, Any],
+    error: type[BaseException],
+    words: str,
+    cancels: int,
+) -> None:
+    task = make(57, **options)
+    known, _, sync_run_id = defer(task)
+    with pytest.raises(error) as raised:
+        task.resume_execution("__fail__", failure, known)
+    assert words in str(raised.value)
+    assert census.cancels == [sync_run_id] * cancels
+
+
+@tasks_that_wait
+@pytest.mark.parametrize("failure", [TIMEOUT, CRASH, None])
+def test_when_airflow_gave_up_the_trigger_of_a_run_that_has_ended(
+    census: Sandbox, make: Make, failure: dict[str, Any] | None
+) -> None:
+    task = make(52)
+    known, _, sync_run_id = defer(task)
+    for _ in range(4):
+        CensusHook().get_sync_run(sync_run_id)
+    result = task.resume_execution("__fail__", failure, known)
+    assert (result if isinstance(result, int) else result["id"]) == sync_run_id
+
+
+@tasks_that_wait
+def test_a_run_that_is_gone_on_resuming_is_an_error(census: Sandbox, make: Make) -> None:
+    task = make(57)
+    known, bounds, _ = defer(task)
+    with pytest.raises(CensusNotFoundError):
+        task.execute_complete(known, {"sync_run_id": 404404, "event": "ended"}, **bounds)
