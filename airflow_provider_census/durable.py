@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_census.api import flows
-from airflow_provider_census.exceptions import CensusNotFoundError
+from airflow_provider_census.api import flows, retries
+from airflow_provider_census.exceptions import CensusError, CensusNotFoundError
 
 if TYPE_CHECKING:
     from airflow_provider_census.api.flows import Log
@@ -109,9 +109,14 @@ class Memory:
         before = self._hook.drive(flows.survey(self._new.sync_id))
         self._new = replace(self._new, newest=before.newest, date=before.date)
         self._store.set(KEY, asdict(self._new))
-        run_id = self._hook.trigger_sync(
-            self._new.sync_id, force_full_sync=self._new.full_sync, before=before
-        )
+        try:
+            run_id = self._hook.trigger_sync(
+                self._new.sync_id, force_full_sync=self._new.full_sync, before=before
+            )
+        except CensusError as error:
+            if not retries.maybe_done(error):
+                self._store.delete(KEY)  # or a retry would look for a run that surely does not exist
+            raise
         self.keep(run_id)
         return run_id
 

@@ -89,7 +89,7 @@ def settings(
             _token(password),
             _seconds(fields, "timeout"),
             _attempts(fields, "attempts"),
-            api_version(_given(fields, "api_version", DEFAULT_VERSION)),
+            api_version(_given(fields, "api_version", DEFAULT_VERSION), "extra field 'api_version'"),
             _group(fields, "group_id"),
         )
     except CensusConfigError as error:
@@ -210,14 +210,15 @@ def _attempts(extra: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def api_version(value: object) -> str:
+def api_version(value: object, named: str = "api_version") -> str:
     """
     Check the name of a version of the API.
 
+    :param named: what an error calls it.
     :raises CensusConfigError: if this provider does not speak it.
     """
     if not isinstance(value, str) or value not in VERSIONS:
-        raise CensusConfigError(f"api_version must be one of {', '.join(VERSIONS)}, not {value!r}")
+        raise CensusConfigError(f"{named} must be one of {', '.join(VERSIONS)}, not {value!r}")
     return value
 
 

@@ -496,8 +496,10 @@ def _destination_object(destination: int | str, object_full_name: str) -> tuple[
 
 
 def _sync_run(body: Object) -> Any:
-    """Take a run, of which at least the status must be known, or no wait for it would ever end."""
+    """Take a run, of which at least the id and the status must be known, or no wait for it would ever end."""
     run = data_object(body)
+    if isinstance(run.get("id"), bool) or not isinstance(run.get("id"), (int, str)):
+        raise TypeError("data.id should say which run it is")
     if not isinstance(run.get("status"), str):
         raise TypeError("data.status should say how the run is")
     return run

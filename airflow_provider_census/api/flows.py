@@ -202,7 +202,7 @@ class Lookout(ABC, Generic[T]):
     def __init__(
         self, name: str, request: Request[Any], log: Log, now: Callable[[], float], *, endure: bool = False
     ) -> None:
-        self.request = request
+        self.request = replace(request, once=True)
         self._name = name
         self._log = log
         self._now = now
@@ -336,6 +336,8 @@ def wait(
     """
     Look at a sync run or a refresh until it has ended, however it has.
 
+    A look that fails is not repeated by the transport, which knows no deadline; another one follows soon.
+
     :param started: when the wait began, in seconds of the clock.
     :param deadline: when the wait is over, in seconds of the clock; ``None`` for never.
     :param now: the clock.
@@ -345,21 +347,25 @@ def wait(
     :raises CensusNotFoundError: if there is no such thing.
     :raises CensusAuthError: if the token is rejected at three looks in a row.
     """
-    looks = 0
+    looks = missed = 0
     while True:
-        asked = 0.0
+        failure: CensusError | None = None
         try:
             seen: T = (yield watch.request).value
         except CensusError as error:
             watch.missed(error)
-            if isinstance(error, CensusApiError):
-                asked = min(error.retry_after or 0.0, retries.LONGEST_RETRY_AFTER)
+            failure, missed = error, missed + 1
         else:
             if watch.saw(seen) or until_seen:
                 return seen
+            missed = 0
         looks += 1
         moment = now()
-        pause = max(asked, polling.pause(moment - started, looks, rng))
+        pause = polling.pause(moment - started, looks, rng)
+        if getattr(failure, "retry_after", None) is not None:
+            pause = max(pause, retries.pause(missed, failure, rng))
+        elif failure is not None and not isinstance(failure, CensusAuthError):
+            pause = min(pause, retries.pause(missed, failure, rng))
         if deadline is not None:
             if moment >= deadline:
                 raise CensusTimeoutError(f"{watch} has not ended after {moment - started:.0f} s")

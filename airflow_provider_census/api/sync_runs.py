@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -148,7 +148,7 @@ def progress(run: Mapping[str, Any]) -> str:
 
 def browser_url(base_url: str, run: Mapping[str, Any]) -> str:
     """Tell where a run is seen in a browser."""
-    sync_id, run_id = (quote(str(run.get(key)), safe="") for key in ("sync_id", "id"))
+    sync_id, run_id = (quote(str(run.get(key)), safe="", errors="replace") for key in ("sync_id", "id"))
     return f"{base_url}/syncs/{sync_id}/history?sync_run_id={run_id}"
 
 
@@ -158,11 +158,16 @@ def created_at(run: Mapping[str, Any]) -> float | None:
 
     Census cuts the time off, as a rule to milliseconds; ``None`` if it is not a time at all.
     """
-    match = re.fullmatch(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z?", str(run.get("created_at")))
+    match = re.fullmatch(
+        r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|([+-]\d\d):?(\d\d))?",
+        str(run.get("created_at")),
+        re.ASCII,
+    )
     if match is None:
         return None
     try:
-        whole = datetime.fromisoformat(match[1]).replace(tzinfo=timezone.utc).timestamp()
+        zone = f"{match[3]}:{match[4]}" if match[3] else "+00:00"
+        whole = datetime.fromisoformat(match[1] + zone).timestamp()
     except (ValueError, OverflowError):
         return None
     digits = match[2] or ""

@@ -10,6 +10,7 @@ import inspect
 import random
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
@@ -19,7 +20,7 @@ from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
 from airflow_provider_census.api import connection, endpoints, flows, syncs
 from airflow_provider_census.api.polling import Polling
-from airflow_provider_census.api.request import Request
+from airflow_provider_census.api.request import Request, name
 from airflow_provider_census.api.types import Sync, SyncRun
 from airflow_provider_census.api.versions import END_OF_V1
 from airflow_provider_census.exceptions import CensusError
@@ -35,8 +36,8 @@ T = TypeVar("T")
 M = TypeVar("M", bound=Callable[..., Any])
 
 
-CLAIMED: set[int] = set()
-"""Ids of the runs that tasks of this process started or took for theirs."""
+CLAIMED: defaultdict[str, set[int]] = defaultdict(set)
+"""Ids of the runs that tasks of this process started or took for theirs, by host."""
 
 
 TOLD: set[str] = set()
@@ -210,7 +211,7 @@ class CensusHook(BaseHook):
                 sync_id,
                 force_full_sync=force_full_sync,
                 attempts=self.settings.attempts,
-                claimed=CLAIMED,
+                claimed=CLAIMED[self.settings.base_url],
                 log=self.log,
                 now=time.time,
                 rng=random.Random(),
@@ -247,9 +248,11 @@ class CensusHook(BaseHook):
         Find the one sync that has a label.
 
         :param label: the label, exactly.
+        :raises ValueError: if the label is none that could be looked for.
         :raises CensusLookupError: if no sync has it, or several have; the message lists near matches.
         """
-        return syncs.with_label(list(self.iter_syncs()), label)
+        checked = name("label", label)
+        return syncs.with_label(list(self.iter_syncs()), checked)
 
     def wait_for_sync_run(
         self,

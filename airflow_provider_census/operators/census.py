@@ -204,13 +204,16 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
 
     def _start_or_rejoin(self, context: Context, hook: CensusHook, sync_id: str) -> int:
         """Start a run, unless an earlier try of this task instance did."""
+        from airflow_provider_census.api import flows
+
         full_sync, ti = self._full_sync(), context["ti"]
         store = context.get("task_state_store")
-        if not self.durable or (store is None and ti.try_number <= 1):
-            return hook.trigger_sync(sync_id, force_full_sync=full_sync)
-        if store is None:
-            return self._active_run(context, hook, sync_id, full_sync) or hook.trigger_sync(
-                sync_id, force_full_sync=full_sync
+        if not self.durable or store is None:
+            earlier_id = None
+            if self.durable and ti.try_number > 1:
+                earlier_id = self._active_run(context, hook, sync_id, full_sync)
+            return earlier_id or hook.trigger_sync(
+                sync_id, force_full_sync=full_sync, before=hook.drive(flows.survey(sync_id))
             )
         from airflow_provider_census.durable import Memory
 
@@ -333,7 +336,7 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         self._killed = True
         if self._waiting_for is None or not self.cancel_on_kill:
             return
-        hook, sync_run_id, ti = self._waiting_for
+        (hook, sync_run_id, ti), self._waiting_for = self._waiting_for, None
         state = tasks.within(STATE_TIME, lambda: task_state(ti))
         if state is None or state == RUNNING:
             self.log.warning("Killed, but by no user: sync run %s goes on.", sync_run_id)

@@ -114,7 +114,7 @@ rows = pytest.mark.parametrize("row", FAULTS.values(), ids=FAULTS)
 def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadCensus]:
     if airflow.__version__.startswith("2."):  # it would look for the first poke in its database
         monkeypatch.setattr("airflow.sensors.base._orig_start_date", lambda **_: None)
-    monkeypatch.setattr(hooks, "CLAIMED", set())  # whose ids are those of another test's Census
+    hooks.CLAIMED.clear()  # whose ids are those of another test's Census
     census = BadCensus()
     uri = f"census://:secret-token%3Aof-the-tests@127.0.0.1:{census.port}/http?attempts=2&timeout=1"
     monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", uri)

@@ -27,6 +27,13 @@ from airflow_provider_census.exceptions import (
 EVERY_SECOND = Polling(1.0)
 
 
+class Highest(random.Random):
+    """Chance that always gives the highest number, so that pauses can be foretold."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
 class Wait:
     """A wait that begins now, and what can be told of it afterwards."""
 
@@ -38,13 +45,13 @@ class Wait:
         self.log = Log(self.clock)
         self.play = Play(self.clock)
         self.watch = flows.Watch(94, self.log, self.clock, endure=endure)
-        self.flow = flows.wait_for_sync_run(
+        self.flow = flows.wait(
             self.watch,
             polling,
             started=self.began,
             deadline=None if lasting is None else self.began + lasting,
             now=self.clock,
-            rng=random.Random(0),
+            rng=Highest(),
         )
 
     def sees(self, answers: Iterable[Any] | Callable[[Any], Any]) -> Any:
@@ -165,7 +172,7 @@ def test_what_ends_a_wait_early(answers: list[Any], error: type[Exception] | Non
         (10, 25, GOOD, [0, 10, 20, 25]),
         (10, 30, GOOD, [0, 10, 20, 30]),
         (60, 1, GOOD, [0, 1]),
-        (10, 25, DOWN, [0, 10, 20, 25]),
+        (10, 30, DOWN, [0, 1, 3, 7, 15, 25, 30]),  # soon again, ever less soon, never later than else
         (10, 25, refusal(429, retry_after=17), [0, 17, 25]),
         (10, 25, refusal(429, retry_after=90), [0, 25]),
         (5, 0, GOOD, [0]),
@@ -193,7 +200,7 @@ def test_an_outage_up_to_the_deadline_is_a_timeout_of_the_wait() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "every", "pause"),
-    [(40.0, 5, 40), (40.0, 60, 60), (0.0, 5, 5), (None, 5, 5), (1e6, 5, 120), (1e6, 200, 200)],
+    [(40.0, 5, 40), (40.0, 60, 60), (0.0, 5, 5), (None, 5, 1), (None, 0.5, 0.5), (1e6, 5, 120), (1e6, 200, 200)],
 )
 def test_it_looks_no_sooner_than_census_asks(asked: float | None, every: float, pause: float) -> None:
     wait = Wait(Polling(every))
@@ -204,7 +211,7 @@ def test_it_looks_no_sooner_than_census_asks(asked: float | None, every: float, 
 @given(duration=st.floats(0, 2 * 24 * 3600), seed=st.integers())
 def test_the_end_is_noticed_soon_after_a_tenth_of_what_it_took(duration: float, seed: int) -> None:
     clock = Clock(0.0)
-    wait = flows.wait_for_sync_run(
+    wait = flows.wait(
         flows.Watch(94, Log(), clock),
         Polling(),
         started=0.0,

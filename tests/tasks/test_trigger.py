@@ -293,7 +293,7 @@ def test_the_way_to_the_triggerer_and_back(census: Sandbox, make: Make) -> None:
         {"event": "ended"},
         {"sync_run_id": 94},
         {"sync_run_id": None, "event": "ended"},
-        {"sync_run_id": "x", "event": "ended"},
+        {"sync_run_id": "-1", "event": "ended"},
         {"sync_run_id": 94, "event": "ascended"},
         {"sync_run_id": 94, "event": None},
         {"sync_run_id": 94, "event": ["ended"]},
