@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_census.api import flows, retries
@@ -40,6 +40,14 @@ class Record:
     date: float | None = None
     sync_run_id: int | None = None
 
+    @classmethod
+    def read(cls, stored: Any) -> Record | None:
+        """Read what was written down, also by another release; ``None`` if it is no record."""
+        try:
+            return cls(**{field.name: stored[field.name] for field in fields(cls) if field.name in stored})
+        except (TypeError, KeyError):
+            return None
+
 
 class Memory:
     """
@@ -52,6 +60,7 @@ class Memory:
     :param hook: the hook to ask Census with.
     :param log: where the conclusions are told.
     :param see: gets a run, by its id.
+    :param start: starts a run of a sync, in full or not, with what is known of the sync before.
     :param sync_id: the sync.
     :param full_sync: whether to ask for a full sync.
     :param max_tries: the task instance's ``max_tries``.
@@ -63,6 +72,7 @@ class Memory:
         hook: CensusHook,
         log: Log,
         see: Callable[[int], dict[str, Any]],
+        start: Callable[[str, bool, flows.Before], int],
         *,
         sync_id: str,
         full_sync: bool,
@@ -72,6 +82,7 @@ class Memory:
         self._hook = hook
         self._log = log
         self._see = see
+        self._start = start
         self._new = Record(sync_id, full_sync, max_tries)
 
     def earlier_run(self) -> tuple[dict[str, Any], bool] | None:
@@ -81,9 +92,8 @@ class Memory:
         :returns: the run as it is now, and whether a user has cleared the task since; ``None`` if there is
             none.
         """
-        try:
-            record = Record(**self._store.get(KEY))
-        except TypeError:
+        record = Record.read(self._store.get(KEY))
+        if record is None:
             return None
         if (record.sync_id, record.full_sync) != (self._new.sync_id, self._new.full_sync):
             return None
@@ -110,9 +120,7 @@ class Memory:
         self._new = replace(self._new, newest=before.newest, date=before.date)
         self._store.set(KEY, asdict(self._new))
         try:
-            run_id = self._hook.trigger_sync(
-                self._new.sync_id, force_full_sync=self._new.full_sync, before=before
-            )
+            run_id = self._start(self._new.sync_id, self._new.full_sync, before)
         except CensusError as error:
             if not retries.maybe_done(error):
                 self._store.delete(KEY)  # or a retry would look for a run that surely does not exist

@@ -10,6 +10,16 @@ from typing import Any
 class CensusError(Exception):
     """Anything that goes wrong between Airflow and Census."""
 
+    def __reduce__(self) -> Any:
+        """Let errors with further attributes be copied, and sent from one process to another."""
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[CensusError], args: tuple[Any, ...], attributes: dict[str, Any]) -> CensusError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
+
 
 class CensusConfigError(CensusError, ValueError):
     """A field of the Airflow connection is missing or cannot be used; the message names the field."""

@@ -6,8 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
-RUNNING = "running"
 DEFERRED = "deferred"
+
+USER_STATES = frozenset({"failed", "success", "skipped", "restarting", "removed", "none"})
+"""What becomes of a running task by a user's hand. A worker that lost its heartbeats finds others, for the
+scheduler has given its task to a retry."""
 
 
 def task_state(ti: Any) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 else:
     _Task = object
 
+T = TypeVar("T")
+
 Run = dict[str, Any]
 
 DEFAULT_CONN_ID = "census_default"
@@ -40,6 +42,9 @@ TRIGGER_FAILED = "__fail__"
 
 BACKSTOP = 600.0
 """Seconds after the end of a wait at which Airflow is to end it, if the trigger has not."""
+
+TEN_YEARS = 10 * 365 * 86400.0
+"""Seconds; the longest time that makes sense, and fits where times are kept."""
 
 EVENTS = ("ended", "timeout", "execution_timeout", "error")
 """How a wait in the triggerer can end."""
@@ -75,9 +80,21 @@ def seconds(argument: str, value: object) -> float:
     :raises ValueError: if it is neither a ``timedelta`` nor a number, or not above 0.
     """
     span = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(span, bool) or not isinstance(span, (int, float)) or not 0 < span < float("inf"):
-        raise ValueError(f"{argument} must be a timedelta or a number of seconds above 0, not {value!r}")
+    if isinstance(span, bool) or not isinstance(span, (int, float)) or not 0 < span <= TEN_YEARS:
+        raise ValueError(
+            f"{argument} must be a timedelta or a number of seconds above 0, up to ten years; not {value!r}"
+        )
     return float(span)
+
+
+def flag(argument: str, value: object) -> None:
+    """
+    Check a flag, for any word would count as true.
+
+    :raises ValueError: if it is neither ``True`` nor ``False``.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{argument} must be True or False, not {value!r}")
 
 
 def early_id(argument: str, value: object) -> None:
@@ -86,7 +103,8 @@ def early_id(argument: str, value: object) -> None:
 
     :raises ValueError: if it cannot become an id.
     """
-    if value is None or isinstance(value, (int, float)) or (isinstance(value, str) and "{" not in value):
+    wrong = value is None or isinstance(value, (int, float, bytes, list, tuple, set, dict))
+    if wrong or (isinstance(value, str) and "{" not in value):
         any_id(argument, value)
 
 
@@ -120,9 +138,9 @@ def read_event(event: Any) -> tuple[int | str, str, str]:
     return run_id, kind, str(event.get("message", ""))
 
 
-def within(seconds: float, ask: Callable[[], str]) -> str | None:
+def within(seconds: float, ask: Callable[[], T]) -> T | None:
     """Get an answer that may never come; ``None`` if it does not in time, or cannot be had."""
-    answers: list[str] = []
+    answers: list[T] = []
 
     def keep() -> None:
         with suppress(Exception):
@@ -263,7 +281,8 @@ class WaitsForSyncRun(_Task):
     def _backstop(self, bounds: Bounds) -> timedelta:
         """Tell after how long Airflow should end the wait itself, in case no triggerer does."""
         ends = [end for end in (bounds.deadline, bounds.execution_deadline) if end is not None]
-        return timedelta(seconds=max(0.0, min(ends) - time.time()) + BACKSTOP)
+        left = max(0.0, min(ends) - time.time())
+        return timedelta(seconds=min(left, TEN_YEARS) + BACKSTOP)
 
     def _verdict(self, context: Context, hook: CensusHook, run: Run) -> CensusSyncRunError | None:
         """

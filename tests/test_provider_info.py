@@ -19,7 +19,7 @@ import jsonschema
 import pytest
 
 from airflow_provider_census.api.connection import DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT
-from airflow_provider_census.api.versions import DEFAULT_VERSION, ROOTS
+from airflow_provider_census.api.versions import DEFAULT_VERSION, END_OF_V1, VERSIONS
 from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR, get_provider_info
 from airflow_provider_census.hooks.census import CensusHook
 
@@ -53,8 +53,10 @@ def test_the_form_promises_what_the_connection_does() -> None:
         "timeout": DEFAULT_TIMEOUT,
         "attempts": DEFAULT_ATTEMPTS,
         "api_version": DEFAULT_VERSION,
+        "group_id": None,
     }
-    assert CONN_FIELDS["api_version"]["schema"]["enum"] == list(ROOTS)
+    assert CONN_FIELDS["api_version"]["schema"]["enum"] == list(VERSIONS) == ["v1", "v2"]
+    assert END_OF_V1 in CONN_FIELDS["api_version"]["description"]
     assert all(field["label"] and field["description"] for field in CONN_FIELDS.values())
     assert set(UI_FIELD_BEHAVIOUR["hidden-fields"]) == {"login", "port", "schema"}
     assert "app-eu.getcensus.com" in UI_FIELD_BEHAVIOUR["placeholders"]["host"]

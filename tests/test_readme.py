@@ -20,6 +20,7 @@ import pytest
 
 from airflow_provider_census.api import endpoints
 from airflow_provider_census.api.connection import DEFAULT_HOST
+from airflow_provider_census.api.polling import Polling
 from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
@@ -93,18 +94,26 @@ def test_idle_options_are_those_that_warn() -> None:
     assert set(idle) <= set(re.findall(r"\w+", str(seen[0].message)))
 
 
-def test_methods_are_those_of_the_hook() -> None:
-    rows = [method.strip("`") for method, _ in table("The hook", "Method")]
-    assert [row.partition("(")[0] for row in rows] == [
+def test_operations_are_those_of_the_hook() -> None:
+    named = [name for _, methods in table("The hook", "Of") for name in re.findall(r"\w+", methods)]
+    operations = [
         name
         for name, thing in vars(endpoints).items()
         if getattr(thing, "__module__", "") == endpoints.__name__ and name[0] != "_"
     ]
+    assert sorted(named) == sorted(operations)
+    assert f"each of the {len(operations) - 2} operations" in README, "two of the methods are one operation"
+    assert all(name.replace("list_", "iter_") in vars(CensusHook) for name in named if "list_" in name)
+
+
+def test_methods_are_those_of_the_hook() -> None:
+    rows = [method.strip("`") for method, _ in table("The hook", "Method")]
+    assert rows
     for row in rows:
         name, _, arguments = row.rstrip(")").partition("(")
         known = list(inspect.signature(getattr(CensusHook, name)).parameters)[1:]
         named = [argument for argument in arguments.split(", ") if argument not in {"", "*"}]
-        assert named == [argument for argument in known if argument != "before"], name
+        assert named == known, name
 
 
 def test_connection_fields_are_those_of_the_form() -> None:
@@ -113,7 +122,9 @@ def test_connection_fields_are_those_of_the_form() -> None:
     assert list(rows) == [*relabeled, *(field["label"] for field in CONN_FIELDS.values())]
     assert f"`{DEFAULT_HOST}` (the default" in rows["Census host"]
     for field in CONN_FIELDS.values():
-        assert str(field["schema"]["default"]) in rows[field["label"]]
+        if field["schema"]["default"] is not None:
+            assert str(field["schema"]["default"]) in rows[field["label"]]
+        assert all(f"`{choice}`" in rows[field["label"]] for choice in field["schema"].get("enum", []))
 
 
 def test_syncs_are_those_of_the_sandbox() -> None:
@@ -171,6 +182,27 @@ def test_cli_connects(census: Sandbox, airflow_db: str, monkeypatch: pytest.Monk
         assert CensusHook(conn_id).settings.timeout == timeout
 
 
+def test_moving_to_v2(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = json.loads(re.search(r'`({"api_version": [^`]+})`', README)[1])
+    fields = {"conn_type": "census", "host": census.url, "password": census.personal_access_token}
+    monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields | {"extra": extra}))
+    assert reaches(census)
+    monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields))
+    assert not reaches(census)
+    monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields | {"password": census.token}))
+    assert reaches(census)
+    assert not CensusHook(api_version="v2").test_connection()[0]
+
+
+def test_what_needs_a_group_is_what_takes_one() -> None:
+    [cell] = (cell for cell, _ in table("Moving to v2", "In v2") if "Fivetran group" in cell)
+    assert set(re.findall(r"`(\w+)`", cell)) == {
+        name
+        for name, thing in vars(endpoints).items()
+        if inspect.isfunction(thing) and name[0] != "_" and "group_id" in inspect.signature(thing).parameters
+    }
+
+
 def test_plain_http_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     extra = json.loads(re.search(r'`({"allow_http": true})`', README)[1])
     fields = {"conn_type": "census", "host": "http://census.internal", "password": "x"}
@@ -180,12 +212,17 @@ def test_plain_http_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     assert CensusHook().settings.base_url == "http://census.internal"
 
 
-def test_hook_examples(census: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hook_examples(
+    census: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     names: dict[str, Any] = {}
     exec(block("python", "def failures"), names)
     assert names["failures"].function(52) == [f"93: {BEHAVIORS[53].error['error_message']}"]
     exec(block("python", 'get_source("snowflake")'), {})
     assert "\n404 there is no source 'snowflake'\n" in "\n" + capsys.readouterr().out
+    monkeypatch.setattr(Polling, "pause", lambda *_: 0.02)
+    exec(block("python", "wait_for_refresh"), {})
+    assert re.search(r"^completed \d+$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_dag_tests(airflow_db: str, tmp_path: Path) -> None:

@@ -386,9 +386,13 @@ class Before:
     date: float | None
 
 
-def survey(sync_id: int | str) -> Flow[Before]:
-    """Take note of a sync's runs before starting another one."""
-    answer: Answer[list[Any]] = yield newest_runs(sync_id)
+def survey(sync_id: int | str, *, once: bool = False) -> Flow[Before]:
+    """
+    Take note of a sync's runs before starting another one.
+
+    :param once: do not try again if that fails.
+    """
+    answer: Answer[list[Any]] = yield replace(newest_runs(sync_id), once=once)
     return Before(max(map(_id, _runs(answer)), default=0), answer.date)
 
 
@@ -424,13 +428,17 @@ def trigger_sync(
     """
     request = replace(endpoints.trigger_sync(sync_id, force_full_sync=force_full_sync), once=True)
     attempt = 0
+    search: Search | None = None
     while True:
         attempt += 1
-        search = Search(sync_id, force_full_sync, before, claimed, departed=now())
+        yield Pause(0.0)  # the last moment at which a task that is killed can leave it
+        departed = now()
         try:
             run_id: int = (yield request).value
         except CensusError as error:
             if retries.maybe_done(error):
+                # From the first request on of which nobody knows: its run may appear late.
+                search = search or Search(sync_id, force_full_sync, before, claimed, departed)
                 found = yield from _find_after(error, search, log, now)
                 if found is not None:
                     return _id(found)

@@ -87,7 +87,7 @@ def _mapping_problems(path: str, mapping: object) -> Iterator[tuple[str, str]]:
         return
     origin = mapping.get("from")
     if isinstance(origin, Mapping) and "value" in origin:
-        yield from _not_one_of(origin, "type", CONSTANT_TYPES, f"{path}.from.")
+        yield from _not_one_of({"type": None, **origin}, "type", CONSTANT_TYPES, f"{path}.from.")
     elif not isinstance(origin, str):
         return
     yield from _not_one_of(mapping, "operation", ARRAY_OPERATIONS, f"{path}.")

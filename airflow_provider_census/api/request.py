@@ -131,6 +131,10 @@ def name(argument: str, value: object) -> str:
     refuse_unrendered(argument, value)
     if value in {".", ".."}:
         raise ValueError(f"{argument} must be a name, not {value!r}, which a URL takes for a parent folder")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{argument} must be text, not {value!r}, which has half a character") from None
     return value
 
 

@@ -24,7 +24,7 @@ from airflow_provider_census.exceptions import (
 
 T = TypeVar("T")
 
-LONGEST_ANSWER = 32 * 1024 * 1024
+LONGEST_ANSWER = 8 * 1024 * 1024
 """Bytes of an answer that are read; more than that is an error, so that no answer can fill the memory."""
 
 LONGEST_EXCERPT = 300

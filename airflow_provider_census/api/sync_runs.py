@@ -176,7 +176,9 @@ def created_at(run: Mapping[str, Any]) -> float | None:
 
 def _count(run: Mapping[str, Any], key: str) -> int:
     value = run.get(key)
-    return value if isinstance(value, int) else 0
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return 0
+    return int(value) if re.fullmatch(r"[0-9]{1,18}(\.0+)?", str(value), re.ASCII) else 0
 
 
 def _counts(run: Mapping[str, Any]) -> str:

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import inspect
 import random
 import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -188,9 +190,7 @@ class CensusHook(BaseHook):
     iter_datasets = lift_lazily(endpoints.list_datasets)
     iter_webhooks = lift_lazily(endpoints.list_webhooks)
 
-    def trigger_sync(
-        self, sync_id: int | str, *, force_full_sync: bool = False, before: flows.Before | None = None
-    ) -> int:
+    def trigger_sync(self, sync_id: int | str, *, force_full_sync: bool = False) -> int:
         """
         Start a run of a sync, exactly one, whatever happens to the request on its way.
 
@@ -199,24 +199,29 @@ class CensusHook(BaseHook):
 
         :param sync_id: id of the sync.
         :param force_full_sync: sync all records instead of the changed ones; append syncs do not support it.
-        :param before: what :func:`~airflow_provider_census.api.flows.survey` found of the sync before.
         :returns: the id of the new run.
         :raises ValueError: if an argument is not what it should be.
         :raises CensusNotFoundError: if there is no such sync.
         :raises CensusApiError: if Census does not start it.
         :raises CensusConnectionError: if Census cannot be reached, or nobody knows what came of the request.
         """
-        return self.drive(
-            flows.trigger_sync(
-                sync_id,
-                force_full_sync=force_full_sync,
-                attempts=self.settings.attempts,
-                claimed=CLAIMED[self.settings.base_url],
-                log=self.log,
-                now=time.time,
-                rng=random.Random(),
-                before=before,
-            )
+        endpoints.trigger_sync(sync_id, force_full_sync=force_full_sync)  # refuses bad arguments at once
+        before = None
+        with suppress(CensusError):  # then Census' clock alone must tell our run from another one
+            before = self.drive(flows.survey(sync_id, once=True))
+        return self.drive(self.starting(sync_id, force_full_sync, before))
+
+    def starting(self, sync_id: int | str, full_sync: bool, before: flows.Before | None) -> flows.Flow[int]:
+        """Make the flow that starts a run, for a caller who drives it."""
+        return flows.trigger_sync(
+            sync_id,
+            force_full_sync=full_sync,
+            attempts=self.settings.attempts,
+            claimed=CLAIMED[self.settings.base_url],
+            log=self.log,
+            now=time.time,
+            rng=random.Random(),
+            before=before,
         )
 
     def iterate(self, request: Request[list[T]]) -> Iterator[T]:
@@ -344,9 +349,10 @@ class CensusHook(BaseHook):
 
     async def adrive(self, flow: flows.Flow[T]) -> T:
         """Carry out a flow on an event loop, all its requests over the same connections."""
-        from airflow_provider_census.transports.triggerer import TriggererTransport
-
-        transport = await TriggererTransport.open(await self.asettings(), self.log)
+        # In a thread, for to import an HTTP library takes longer than a loop may be held.
+        module = "airflow_provider_census.transports.triggerer"
+        transports: Any = await asyncio.to_thread(importlib.import_module, module)
+        transport = await transports.TriggererTransport.open(await self.asettings(), self.log)
         result: Any = None
         error: CensusError | None = None
         try:

@@ -21,12 +21,12 @@ from airflow_provider_census.api.request import any_id, name
 from airflow_provider_census.api.sync_runs import Tolerance, browser_url, judge, outcome
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
 from airflow_provider_census.links.census import CensusSyncRunLink, publish
-from airflow_provider_census.task_state import RUNNING, task_state
+from airflow_provider_census.task_state import USER_STATES, task_state
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_census.api.flows import Watch
+    from airflow_provider_census.api.flows import Before, Watch
     from airflow_provider_census.hooks.census import CensusHook
 
 RUN_ID_KEY = "sync_run_id"
@@ -116,6 +116,14 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         self.sync_label = sync_label
         self.census_conn_id = census_conn_id
         self.force_full_sync = force_full_sync
+        for option, value in {
+            "wait_for_completion": wait_for_completion,
+            "deferrable": deferrable,
+            "cancel_on_timeout": cancel_on_timeout,
+            "cancel_on_kill": cancel_on_kill,
+            "durable": durable,
+        }.items():
+            tasks.flag(option, value)
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.polling = Polling(
@@ -199,7 +207,8 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
     def _sync(self, hook: CensusHook) -> str:
         """Tell the id of the sync."""
         if self.sync_label is None:
-            return str(any_id("sync_id", self.sync_id))
+            sync_id = any_id("sync_id", self.sync_id)
+            return sync_id.lstrip("0") if sync_id.isdigit() else str(sync_id)
         return str(hook.find_sync(name("sync_label", self.sync_label))["id"])
 
     def _start_or_rejoin(self, context: Context, hook: CensusHook, sync_id: str) -> int:
@@ -212,9 +221,7 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
             earlier_id = None
             if self.durable and ti.try_number > 1:
                 earlier_id = self._active_run(context, hook, sync_id, full_sync)
-            return earlier_id or hook.trigger_sync(
-                sync_id, force_full_sync=full_sync, before=hook.drive(flows.survey(sync_id))
-            )
+            return earlier_id or self._begin(hook, sync_id, full_sync, hook.drive(flows.survey(sync_id)))
         from airflow_provider_census.durable import Memory
 
         memory = Memory(
@@ -222,6 +229,7 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
             hook,
             self.log,
             partial(self._see, hook),
+            partial(self._begin, hook),
             sync_id=sync_id,
             full_sync=full_sync,
             max_tries=ti.max_tries,
@@ -232,6 +240,10 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
             memory.keep(sync_run_id)
             return sync_run_id
         return memory.start()
+
+    def _begin(self, hook: CensusHook, sync_id: str, full_sync: bool, before: Before) -> int:
+        """Start a run."""
+        return hook.drive(hook.starting(sync_id, full_sync, before), self._sleep)
 
     def _see(self, hook: CensusHook, sync_run_id: int) -> dict[str, Any]:
         """See the run of an earlier try; a task that waits for its end also waits for Census to answer."""
@@ -338,14 +350,17 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
             return
         (hook, sync_run_id, ti), self._waiting_for = self._waiting_for, None
         state = tasks.within(STATE_TIME, lambda: task_state(ti))
-        if state is None or state == RUNNING:
+        if state not in USER_STATES:
             self.log.warning("Killed, but by no user: sync run %s goes on.", sync_run_id)
             return
         self.log.warning("The task is %s now: cancelling sync run %s.", state, sync_run_id)
-        try:
+
+        def cancel() -> bool:
             hook.cancel_at_once(sync_run_id, CANCEL_TIME)
-        except CensusError as error:
-            self.log.warning("Sync run %s may go on: %s", sync_run_id, error)
+            return True
+
+        if not tasks.within(2 * CANCEL_TIME, cancel):
+            self.log.warning("Sync run %s may go on: Census did not take the cancellation.", sync_run_id)
 
     def _conclude(self, context: Context, hook: CensusHook, run: dict[str, Any]) -> int:
         context["ti"].xcom_push(key="sync_run", value=run)

@@ -85,6 +85,7 @@ class CensusSyncRunSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
         tasks.early_id("sync_run_id", sync_run_id)
         self.sync_run_id = sync_run_id
         self.census_conn_id = census_conn_id
+        tasks.flag("deferrable", deferrable)
         self.deferrable = deferrable
         self.tolerance = Tolerance(on_skipped_run, max_records_failed, max_records_invalid)
         grows = poke_interval is None and not self.exponential_backoff

@@ -63,7 +63,7 @@ class WorkerTransport:
     def _send_once(self, request: Request[T]) -> Answer[T]:
         try:
             reply = self._exchange(request)
-        except requests.RequestException as error:
+        except (requests.RequestException, OSError, ValueError) as error:
             lost = transports.lost(request, self.settings, error, sent=_sent(error))
         else:
             return Answer(
@@ -94,12 +94,15 @@ class WorkerTransport:
             return Reply(response.status_code, headers, bytes(body))
 
 
-def _sent(error: requests.RequestException) -> bool:
+def _sent(error: Exception) -> bool:
     """Tell whether the request may have reached Census; not so if no connection came about."""
-    if isinstance(error, requests.exceptions.ProxyError):
-        return False
     reason = error.args[0] if error.args else None
     reason = getattr(reason, "reason", reason)
-    return not isinstance(reason, (NewConnectionError, ConnectTimeoutError, ProxyError)) and not isinstance(
+    if isinstance(reason, ProxyError):
+        # urllib3 also says so if the connection breaks later on, behind a proxy that was reached.
+        reason = reason.original_error
+        if "Tunnel connection failed" in str(reason):
+            return False
+    return not isinstance(reason, (NewConnectionError, ConnectTimeoutError)) and not isinstance(
         transports.innermost(error), ssl.SSLCertVerificationError
     )

@@ -5,19 +5,24 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_census.api import endpoints, flows
 from airflow_provider_census.api.polling import Polling
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
 from airflow_provider_census.task_state import DEFERRED, task_state
+
+if TYPE_CHECKING:
+    from airflow_provider_census.hooks.census import CensusHook
 
 LAST_LOOK = 5.0
 """Seconds after the end of a wait that its last look may still take."""
@@ -119,17 +124,14 @@ class CensusSyncRunTrigger(BaseTrigger):
         if state == DEFERRED:
             return
         self.log.warning("The task is %s now: cancelling sync run %s.", state, self.sync_run_id)
-        from airflow_provider_census.hooks.census import CensusHook
-
-        cancel = CensusHook(self.census_conn_id).arun(endpoints.cancel_sync_run(self.sync_run_id))
+        cancel = (await self._hook()).arun(endpoints.cancel_sync_run(self.sync_run_id))
         try:
             await asyncio.wait_for(cancel, CANCEL_TIME)
         except (CensusError, asyncio.TimeoutError) as error:
             self.log.warning("Sync run %s may go on: %r", self.sync_run_id, error)
 
     async def _wait(self) -> dict[str, str]:
-        from airflow_provider_census.hooks.census import CensusHook
-
+        hook = await self._hook()
         started = time.time() if self.started is None else self.started
         deadlines = [moment for moment in (self.deadline, self.execution_deadline) if moment is not None]
         deadline = min(deadlines, default=None)
@@ -143,12 +145,33 @@ class CensusSyncRunTrigger(BaseTrigger):
         )
         left = None if deadline is None else max(0.0, deadline - time.time()) + LAST_LOOK
         try:
-            await asyncio.wait_for(CensusHook(self.census_conn_id).adrive(wait), left)
+            await asyncio.wait_for(self._look_up_and(hook, wait), left)
         except (CensusTimeoutError, asyncio.TimeoutError):
             return {"event": "execution_timeout" if deadline == self.execution_deadline else "timeout"}
-        except CensusError as error:
+        except (CensusError, AirflowNotFoundException) as error:
             return {"event": "error", "message": str(error)}
         return {"event": "ended"}
+
+    async def _hook(self) -> CensusHook:
+        # In a thread, for the import takes longer than the loop may be held.
+        module: Any = await asyncio.to_thread(importlib.import_module, "airflow_provider_census.hooks.census")
+        hook: CensusHook = module.CensusHook(self.census_conn_id)
+        return hook
+
+    async def _look_up_and(self, hook: CensusHook, wait: flows.Flow[Any]) -> None:
+        """Carry out the wait, once Airflow, or its secrets backend, gives the connection."""
+        pause = 1.0
+        while True:
+            try:
+                await hook.asettings()
+                break
+            except (CensusError, AirflowNotFoundException):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a secrets backend fails with
+                self.log.warning("Cannot get the connection %s yet: %r", self.census_conn_id, error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 60.0)
+        await hook.adrive(wait)
 
 
 ARGUMENTS = tuple(

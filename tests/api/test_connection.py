@@ -153,8 +153,9 @@ def test_a_host_is_found_however_it_is_written(fields: dict[str, Any], base_url:
         ],
         *[
             ({"extra": f'{{"api_version": {value}}}'}, "'api_version'")
-            for value in ('"v3"', '"1"', "1", "[]")
+            for value in ('"v3"', '"V2"', '"1"', "1", "[]")
         ],
+        *[({"extra": f'{{"group_id": {value}}}'}, "'group_id'") for value in ("1", "true", "[]")],
         *[({"extra": f'{{"allow_http": {value}}}'}, "'allow_http'") for value in ('"yes"', "1", "[]")],
     ],
 )
@@ -174,20 +175,29 @@ def test_what_cannot_be_used_is_refused_naming_field_and_host(fields: dict[str, 
 @pytest.mark.parametrize(
     ("extra", "expected"),
     [
-        (None, (60.0, 5, "v1")),
-        ("", (60.0, 5, "v1")),
-        ("{}", (60.0, 5, "v1")),
-        ('{"timeout": null, "attempts": null, "api_version": null, "allow_http": null}', (60.0, 5, "v1")),
-        ('{"timeout": "", "attempts": "", "api_version": "", "allow_http": ""}', (60.0, 5, "v1")),
-        ('{"timeout": 7, "attempts": 1, "api_version": "v1"}', (7.0, 1, "v1")),
-        ('{"timeout": "2.5", "attempts": " 3 "}', (2.5, 3, "v1")),
-        ('{"of_another_time": 1}', (60.0, 5, "v1")),
+        (None, (60.0, 5, "v1", None)),
+        ("", (60.0, 5, "v1", None)),
+        ("{}", (60.0, 5, "v1", None)),
+        (
+            '{"timeout": null, "attempts": null, "api_version": null, "group_id": null, "allow_http": null}',
+            (60.0, 5, "v1", None),
+        ),
+        (
+            '{"timeout": "", "attempts": "", "api_version": "", "group_id": "", "allow_http": ""}',
+            (60.0, 5, "v1", None),
+        ),
+        ('{"timeout": 7, "attempts": 1, "api_version": "v1"}', (7.0, 1, "v1", None)),
+        ('{"api_version": "v2", "group_id": "decent_dropsy"}', (60.0, 5, "v2", "decent_dropsy")),
+        ('{"timeout": "2.5", "attempts": " 3 "}', (2.5, 3, "v1", None)),
+        ('{"of_another_time": 1}', (60.0, 5, "v1", None)),
     ],
 )
-def test_extra_fields_have_their_defaults(extra: str | None, expected: tuple[float, int, str]) -> None:
+def test_extra_fields_have_their_defaults(
+    extra: str | None, expected: tuple[float, int, str, str | None]
+) -> None:
     found = read(extra=extra)
-    assert (found.timeout, found.attempts, found.api_version) == expected
-    assert found.api_url == f"{US}/api/v1"
+    assert (found.timeout, found.attempts, found.api_version, found.group_id) == expected
+    assert found.api_url == f"{US}/api/{expected[2]}"
 
 
 @pytest.mark.parametrize("around", ["{}\n", " {} ", "\t{}\r\n", "{}"])

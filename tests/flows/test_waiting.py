@@ -200,7 +200,15 @@ def test_an_outage_up_to_the_deadline_is_a_timeout_of_the_wait() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "every", "pause"),
-    [(40.0, 5, 40), (40.0, 60, 60), (0.0, 5, 5), (None, 5, 1), (None, 0.5, 0.5), (1e6, 5, 120), (1e6, 200, 200)],
+    [
+        (40.0, 5, 40),
+        (40.0, 60, 60),
+        (0.0, 5, 5),
+        (None, 5, 1),
+        (None, 0.5, 0.5),
+        (1e6, 5, 120),
+        (1e6, 200, 200),
+    ],
 )
 def test_it_looks_no_sooner_than_census_asks(asked: float | None, every: float, pause: float) -> None:
     wait = Wait(Polling(every))

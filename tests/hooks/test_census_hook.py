@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +37,26 @@ def connect(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> CensusHook:
 
 @pytest.mark.parametrize("name", LIFTED)
 def test_a_lifted_method_looks_like_its_operation(name: str) -> None:
-    operation, method = getattr(endpoints, name), getattr(CensusHook, name)
+    twin = name.startswith("iter_")
+    operation = getattr(endpoints, name.replace("iter_", "list_", 1) if twin else name)
+    method = getattr(CensusHook, name)
     wanted, found = inspect.signature(operation), inspect.signature(method)
     this, *parameters = found.parameters.values()
     assert (this.name, this.kind) == ("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     assert parameters == list(wanted.parameters.values())
-    assert f"Request[{found.return_annotation}]" == wanted.return_annotation
+    given = found.return_annotation.replace("Iterator[", "list[", 1) if twin else found.return_annotation
+    assert (f"Request[{given}]", twin) == (wanted.return_annotation, given != found.return_annotation)
     assert method.__annotations__ == {**operation.__annotations__, "return": found.return_annotation}
     assert method.__name__ == name
     assert method.__qualname__ == f"CensusHook.{name}"
     assert method.__doc__ == operation.__doc__
     assert method.__doc__.strip()
-    assert (
-        typing.get_type_hints(method)["return"]
-        == typing.get_args(typing.get_type_hints(operation)["return"])[0]
-    )
+    [gets] = typing.get_args(typing.get_type_hints(operation)["return"])
+    names = {**vars(endpoints), "Iterator": Iterator}
+    if twin:
+        [item] = typing.get_args(gets)
+        gets = Iterator[item]
+    assert typing.get_type_hints(method, names)["return"] == gets
     assert list(inspect.signature(getattr(CensusHook(), name)).parameters) == list(wanted.parameters)
 
 
@@ -73,6 +79,7 @@ def test_a_type_checker_sees_through_the_lift(tmp_path: Path) -> None:
         "assert_type(hook.list_sync_runs(52, page=1), list[SyncRun])\n"
         "assert_type(hook.create_sync({'label': 'x', 'of another time': 1}), int)\n"
         "assert_type(hook.run(endpoints.get_sync_run(94)), SyncRun)\n"
+        "assert_type(next(hook.iter_sources()), Source)\n"
         "async def later() -> None:\n"
         "    assert_type(await hook.arun(endpoints.list_sources()), list[Source])\n"
         "hook.get_source(1.5)\n"
@@ -87,7 +94,7 @@ def test_a_type_checker_sees_through_the_lift(tmp_path: Path) -> None:
         cwd=Path(__file__).parents[2],
     )
     complaints = re.findall(r"snippet\.py:(\d+): error: .*\[([a-z-]+)\]", checked.stdout)
-    assert complaints == [("12", "arg-type"), ("13", "call-arg"), ("14", "call-arg")], checked.stdout
+    assert complaints == [("13", "arg-type"), ("14", "call-arg"), ("15", "call-arg")], checked.stdout
 
 
 @pytest.mark.parametrize("name", ["census_default", "elsewhere"])
@@ -129,7 +136,7 @@ def test_the_test_button_says_that_the_token_was_rejected(
 ) -> None:
     works, sentence = connect(monkeypatch, host=census.url).test_connection()
     assert not works
-    assert "HTTP 401: the token is missing or not the sandbox's. Check the API token" in sentence
+    assert "HTTP 401: the token is missing or not the sandbox's. API v1 takes the API key" in sentence
     assert "app-eu.getcensus.com" in sentence
     assert TOKEN not in sentence
 

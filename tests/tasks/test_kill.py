@@ -20,6 +20,7 @@ from airflow_provider_census.operators import census as operators
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
+from airflow_provider_census.transports.worker import WorkerTransport
 
 AtFirstPause = Callable[[Callable[[], Any]], None]
 
@@ -98,17 +99,48 @@ def test_a_kill_while_the_run_is_being_started_cancels_it(
 ) -> None:
     operator = waiting()
     says("failed")
-    trigger = CensusHook.trigger_sync
+    send = WorkerTransport.send
 
-    def trigger_and_die(*known: Any, **named: Any) -> int:
-        operator.on_kill()
-        return trigger(*known, **named)
+    def send_and_die(transport: WorkerTransport, request: Any) -> Any:
+        answer = send(transport, request)
+        if request.path.endswith("/trigger"):
+            operator.on_kill()
+        return answer
 
-    monkeypatch.setattr(CensusHook, "trigger_sync", trigger_and_die)
+    monkeypatch.setattr(WorkerTransport, "send", send_and_die)
     with pytest.raises(CensusError, match="killed"):
         operator.execute(context())
     assert triggered(census) == [57]
     assert census.cancels == [census.triggers[0].sync_run_id]
+
+
+def test_a_kill_before_the_run_is_started_leaves_it_so(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, says: Callable[[Any], None]
+) -> None:
+    operator = waiting()
+    says("failed")
+    starting = CensusHook.starting
+
+    def die_and_start(*known: Any) -> Any:
+        operator.on_kill()
+        return starting(*known)
+
+    monkeypatch.setattr(CensusHook, "starting", die_and_start)
+    with pytest.raises(CensusError, match="killed"):
+        operator.execute(context())
+    assert (triggered(census), census.cancels) == ([], [])
+
+
+@pytest.mark.parametrize("state", ["up_for_retry", "scheduled", "queued", "deferred", "running"])
+def test_a_worker_that_lost_its_heartbeats_leaves_the_run_to_the_retry(
+    census: Sandbox, at_first_pause: AtFirstPause, says: Callable[[Any], None], state: str
+) -> None:
+    operator = waiting()
+    says(state)
+    at_first_pause(operator.on_kill)
+    with pytest.raises(CensusError, match="killed"):
+        operator.execute(context())
+    assert census.cancels == []
 
 
 def test_there_is_one_attempt_to_cancel(

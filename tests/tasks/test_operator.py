@@ -326,7 +326,7 @@ def test_nothing_else_is_warned_of(options: dict[str, Any]) -> None:
     [
         *(
             ({"sync_id": wrong}, "sync_id must be a positive whole number")
-            for wrong in (None, "", 0, -1, True, 1.5, "52a", "../x")
+            for wrong in (None, "", 0, -1, True, 1.5, "-52", " 52")
         ),
         *(
             ({option: wrong}, f"{option} must be a timedelta or a number of seconds above 0")

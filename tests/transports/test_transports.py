@@ -88,7 +88,7 @@ def test_a_request_says_who_sends_it_and_for_whom(send: Send) -> None:
         (answer({"status": "error", "message": "Paused"}), CensusApiError, 200, "Paused"),
         (answer(b""), CensusApiError, 200, "no body"),
         (answer(b'{"status'), CensusApiError, 200, "not JSON"),
-        (answer(b" " * (responses.LONGEST_ANSWER + 1)), CensusApiError, 200, "longer than 32 MiB"),
+        (answer(b" " * (responses.LONGEST_ANSWER + 1)), CensusApiError, 200, "longer than 8 MiB"),
         (answer(b"x" * 1_000_000, 500), CensusApiError, 500, "xxx…"),
     ],
 )
@@ -279,7 +279,7 @@ def test_each_retry_is_one_line_in_the_log(
 
 
 def test_a_hook_keeps_its_connection_on_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Server(OK, answer(b"{}", 404), data([]), answer({"data": {"status": "x"}})) as server:
+    with Server(OK, answer(b"{}", 404), data([]), answer({"data": {"id": 94, "status": "x"}})) as server:
         monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:t@127.0.0.1:{server.port}/http")
         hook = CensusHook()
         hook.get_sync_run(94)
@@ -398,6 +398,34 @@ def test_a_proxy_that_refuses_is_an_error_that_knows_nothing_was_sent(
             send(TRIGGER, "census.test")
     assert not caught.value.sent
     assert "let-me-in" not in f"{caught.value!r}"
+
+
+@pytest.mark.parametrize("lost", [CLOSE, RESET])
+def test_an_answer_that_is_lost_behind_a_proxy_is_an_error_that_knows_the_request_was_sent(
+    send: Send, authority: Authority, monkeypatch: pytest.MonkeyPatch, lost: bytes
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
+    with Server(lost, tls=authority.tls) as server, Proxy(server.port) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        with pytest.raises(CensusConnectionError) as caught:
+            send(TRIGGER, "census.test")
+    assert caught.value.sent
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: \xff\xfe\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n{}\r\n",
+    ],
+    ids=["broken address", "no text", "negative chunk"],
+)
+def test_whatever_is_sent_back_the_error_is_ours(send: Send, reply: bytes) -> None:
+    with Server(reply) as server, pytest.raises(CensusError):
+        send(TRIGGER, server.url)
+    assert len(server.received) == 1
 
 
 def test_a_proxy_that_is_no_address_is_an_error_of_ours(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
