@@ -88,7 +88,8 @@ def test_parameters_are_those_of_the_signature(heading: str, task: type) -> None
 def test_idle_options_are_those_that_warn() -> None:
     names = [name.strip("`") for name, *_ in table("The operator", "Parameter")]
     idle = names[names.index("deferrable") + 1 :]
-    values = dict.fromkeys(idle, 1) | {"on_skipped_run": "skip", "cancel_on_kill": False}
+    values = dict.fromkeys(idle, 1) | {"on_skipped_run": "skip"}
+    values |= {"cancel_on_timeout": True, "cancel_on_kill": False}
     with pytest.warns(UserWarning, match="will have no effect") as seen:
         CensusTriggerSyncOperator(task_id="sync", sync_id=52, **values)
     assert set(idle) <= set(re.findall(r"\w+", str(seen[0].message)))
