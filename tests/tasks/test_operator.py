@@ -235,8 +235,9 @@ def test_when_the_run_cannot_be_cancelled_the_message_says_so(
 def test_the_execution_timeout_cancels_on_the_worker(
     run_task: RunTask, census: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def alarm(*_: Any) -> None:
-        raise AirflowTaskTimeout("Timeout, PID: 1")
+    def alarm(_task: Any, seconds: float) -> None:
+        if seconds:
+            raise AirflowTaskTimeout("Timeout, PID: 1")
 
     monkeypatch.setattr(CensusTriggerSyncOperator, "_sleep", alarm)
     done = run_task(
