@@ -98,7 +98,7 @@ class Pages:
     def __init__(self, request: Request[Any], base_url: str) -> None:
         self.next: Request[Page[Any]] | None = first_page(request)
         self._base_url = base_url
-        self._before: Page[Any] | None = None
+        self._before: int | None = None
         self._asked: set[str] = set()
 
     def took(self, page: Page[Any]) -> None:
@@ -109,10 +109,13 @@ class Pages:
         """
         assert self.next is not None
         self._asked.add(_query(self.next))
-        following = next_page(self.next, page, self._before, self._base_url)
+        trace = hash(repr(page.items)) if page.items else None  # the page itself would stay in memory
+        if trace is not None and trace == self._before:
+            raise _lost(self.next, "a page repeats the one before it")
+        following = next_page(self.next, page, self._base_url)
         if following is not None and _query(following) in self._asked:
             raise _lost(following, "a page leads back to one before it")
-        self.next, self._before = following, page
+        self.next, self._before = following, trace
 
 
 def _query(request: Request[Any]) -> str:
@@ -125,14 +128,11 @@ def first_page(request: Request[Any]) -> Request[Page[Any]]:
     return replace(request, params=params, answer=responses.page, paged=False)
 
 
-def next_page(
-    request: Request[Page[Any]], page: Page[Any], before: Page[Any] | None, base_url: str
-) -> Request[Page[Any]] | None:
+def next_page(request: Request[Page[Any]], page: Page[Any], base_url: str) -> Request[Page[Any]] | None:
     """
     Tell what to ask for after a page; ``None`` after the last one.
 
     :param request: what the page is the answer to.
-    :param before: the page before it.
     :param base_url: the host of the connection; no page is read from another one.
     :raises CensusApiError: if the pages do not move on, or lead to another host.
     """
@@ -140,8 +140,6 @@ def next_page(
     number = int(known) if re.fullmatch("[0-9]{1,9}", known) else 0  # a URL may name pages otherwise
     if page.number is not None and number and page.number != number:
         raise _lost(request, f"asked for page {number}, Census sent page {page.number}")
-    if page.items and before is not None and page.items == before.items:
-        raise _lost(request, "a page repeats the one before it")
     if page.next_page is not None:
         if page.next_page <= number:
             raise _lost(request, f"after page {number} comes page {page.next_page}")
