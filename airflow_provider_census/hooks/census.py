@@ -352,10 +352,9 @@ class CensusHook(BaseHook):
         # In a thread, for to import an HTTP library takes longer than a loop may be held.
         module = "airflow_provider_census.transports.triggerer"
         transports: Any = await asyncio.to_thread(importlib.import_module, module)
-        transport = await transports.TriggererTransport.open(await self.asettings(), self.log)
         result: Any = None
         error: CensusError | None = None
-        try:
+        async with transports.TriggererTransport.open(await self.asettings(), self.log) as transport:
             while True:
                 try:
                     step = flow.send(result) if error is None else flow.throw(error)
@@ -369,8 +368,6 @@ class CensusHook(BaseHook):
                         result = await transport.send(step)
                 except CensusError as failure:
                     error = failure
-        finally:
-            await transport.close()
 
     @property
     def settings(self) -> connection.Settings:

@@ -7,7 +7,11 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
@@ -24,12 +28,37 @@ from airflow_provider_census.exceptions import CensusConfigError
 
 T = TypeVar("T")
 
+MOST_CONNECTIONS = 100
+"""Connections at the same time to one Census, however many wait for it."""
+
 NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.ConnectionTimeoutError)
+
+
+@dataclass
+class Pool:
+    """
+    The connections of an event loop to one Census.
+
+    :ivar session: what holds them, as soon as it is open.
+    :ivar users: how many transports use it.
+    """
+
+    session: asyncio.Future[aiohttp.ClientSession]
+    users: int = 0
+
+    async def close(self) -> None:
+        """Close the connections, or never open them."""
+        if self.session.cancel() or self.session.cancelled() or self.session.exception():
+            return
+        await self.session.result().close()
+
+
+POOLS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Settings, Pool]] = WeakKeyDictionary()
 
 
 class TriggererTransport:
     """
-    Send requests on an event loop; open it with :meth:`open` and end it with :meth:`close`.
+    Send requests on an event loop, over connections that all users of the same Census share there.
 
     :param settings: where Census is.
     :param log: where retries are told.
@@ -46,21 +75,22 @@ class TriggererTransport:
         self._headers = {"Authorization": f"Bearer {settings.token}"}
 
     @classmethod
-    async def open(cls, settings: Settings, log: Log) -> TriggererTransport:
-        """Open a transport; reading the certificate authorities takes too long for the loop itself."""
+    @asynccontextmanager
+    async def open(cls, settings: Settings, log: Log) -> AsyncIterator[TriggererTransport]:
+        """Open a transport; the last one of an event loop to end closes the connections."""
         proxy = _proxy(settings.base_url)
-        context = await asyncio.to_thread(_ssl_context, transports.ca_bundle())
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": transports.user_agent()},
-            timeout=aiohttp.ClientTimeout(total=settings.timeout),
-        )
-        return cls(settings, log, session, proxy)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._session.close()
+        pools = POOLS.setdefault(asyncio.get_running_loop(), {})
+        pool = pools.get(settings)
+        if pool is None:
+            pool = pools[settings] = Pool(asyncio.ensure_future(_session(settings)))
+        pool.users += 1
+        try:
+            yield cls(settings, log, await asyncio.shield(pool.session), proxy)
+        finally:
+            pool.users -= 1
+            if not pool.users:
+                del pools[settings]
+                await pool.close()
 
     async def send(self, request: Request[T]) -> Answer[T]:
         """
@@ -102,6 +132,17 @@ class TriggererTransport:
                     break
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Reply(response.status, headers, bytes(body))
+
+
+async def _session(settings: Settings) -> aiohttp.ClientSession:
+    """Open a session; reading the certificate authorities takes too long for the loop itself."""
+    context = await asyncio.to_thread(_ssl_context, transports.ca_bundle())
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context, limit=MOST_CONNECTIONS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": transports.user_agent()},
+        timeout=aiohttp.ClientTimeout(total=settings.timeout),
+    )
 
 
 def _proxy(base_url: str) -> URL | None:
