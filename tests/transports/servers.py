@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ CLOSE = b"CLOSE"
 """Instead of an answer: the connection ends."""
 
 
-class Listener:
+class Listener(ABC):
     """Accepts connections on loopback while a ``with`` block lasts, a thread each."""
 
     def __init__(self) -> None:
@@ -91,8 +92,9 @@ class Listener:
         with suppress(OSError), connection:
             self.serve(connection, number)
 
+    @abstractmethod
     def serve(self, connection: socket.socket, number: int) -> None:
-        raise NotImplementedError
+        """Do what is to be done with one connection, the first of which has the number 1."""
 
 
 class Server(Listener):
