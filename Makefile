@@ -9,13 +9,15 @@ PYTHON_2_11 := $(shell for python in $(PYTHON) python3.12 python3.11 python3.10;
 	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] > (3, 12))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: help lint format test test-3.3 test-2.11 chaos demo constraints clean
+.PHONY: help lint format test test-3.3 test-2.11 chaos demo docs build constraints clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo         a sync through a real Airflow against a local Census; KEEP=1 leaves the UI up'
 	@echo 'make test         the tests on Airflow 3.3 and 2.11 (alone: test-3.3, test-2.11)'
 	@echo 'make chaos        a real Airflow in which everything is killed, four minutes; wants PostgreSQL'
+	@echo 'make docs         the documentation as a site, in docs/_build/html'
+	@echo 'make build        sdist and wheel in dist, checked and installed once'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make format       what ruff can put right by itself'
 	@echo 'make constraints  the newest versions of everything, pinned anew'
@@ -52,6 +54,15 @@ chaos: .venv/ready
 demo: .venv-demo/ready
 	@.venv-demo/bin/python scripts/demo.py $(if $(KEEP),--keep)
 
+docs: .venv/ready
+	.venv/bin/sphinx-build --fail-on-warning --keep-going docs docs/_build/html
+
+build: .venv/ready
+	rm -rf dist
+	.venv/bin/python -m build
+	.venv/bin/twine check --strict dist/*
+	.venv/bin/python scripts/check_build.py
+
 # $(call install,python,constraints,what): a new virtual environment.
 # uv takes seconds where pip takes minutes, but reads no pip.conf; where it fails, pip has the last word.
 define install
@@ -66,7 +77,7 @@ define install
 endef
 
 .venv/ready: pyproject.toml constraints.txt
-	$(call install,$(PYTHON),constraints.txt,'.[dev]')
+	$(call install,$(PYTHON),constraints.txt,'.[dev,docs]')
 
 .venv-2.11/ready: pyproject.toml constraints-2.11.txt
 	$(call install,$(PYTHON_2_11),constraints-2.11.txt,'.[dev]')
@@ -87,4 +98,4 @@ constraints: .venv/ready
 	$(call pin,constraints-2.11.txt,2.11.2,3.10 to 3.12)
 
 clean:
-	rm -rf .venv .venv-2.11 .venv-demo
+	rm -rf .venv .venv-2.11 .venv-demo docs/_build

@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""What the README says is so: its code runs, its connections connect, its tables are those of the code."""
+"""What the README and docs say is so: connections connect, links lead somewhere, tables match the code."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ import pytest
 
 from airflow_provider_census.api import endpoints
 from airflow_provider_census.api.connection import DEFAULT_HOST
-from airflow_provider_census.api.polling import Polling
 from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
@@ -29,23 +26,27 @@ from airflow_provider_census.sandbox.runs import BEHAVIORS
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README = "README.md"
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
+}
 DEFAULTS = {"required": inspect.Parameter.empty, "7 days": timedelta(days=7)}
 DEFAULT_DEFERRABLE = "[operators] default_deferrable"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGES[page], re.DOTALL | re.MULTILINE)
 
 
-def block(language: str, holds: str) -> str:
-    (only,) = (text for text in blocks(language) if holds in text)
+def block(page: str, language: str, holds: str) -> str:
+    (only,) = (text for text in blocks(page, language) if holds in text)
     return only
 
 
-def table(heading: str, head: str) -> list[list[str]]:
+def table(page: str, heading: str, head: str) -> list[list[str]]:
     """The cells below a table's head, in the section with this heading."""
-    section = re.split(rf"^#+ {re.escape(heading)}$", README, flags=re.MULTILINE)[1]
+    section = re.split(rf"^#+ {re.escape(heading)}$", PAGES[page], flags=re.MULTILINE)[1]
     rows = re.search(rf"^\| {re.escape(head)} \|.*\n\|[ |-]+\n((?:\|.*\n)+)", section, re.MULTILINE)
     assert rows, f"no table {head!r} below {heading!r}"
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[1].splitlines()]
@@ -56,17 +57,33 @@ def default(cell: str) -> Any:
     return DEFAULTS[text] if text in DEFAULTS else ast.literal_eval(text)
 
 
-@pytest.mark.parametrize("code", blocks("python"))
-def test_every_python_block_is_python(code: str) -> None:
-    compile(code, "README.md", "exec")
+def prose(page: str) -> str:
+    """A page without its code blocks."""
+    return re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.DOTALL | re.MULTILINE)
 
 
-def test_every_file_that_is_linked_is_there() -> None:
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
-    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", README, re.M)}
-    assert links
-    for link in links:
-        assert link[1:] in headings if link.startswith("#") else (ROOT / link).exists(), link
+def anchors(page: str) -> set[str]:
+    """What a link may lead to within a page, named as GitHub names its headings."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", prose(page)):
+        if "://" in link:
+            continue
+        there, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / there if there else ROOT / page
+        assert target.exists(), link
+        name = os.path.relpath(target, ROOT)
+        assert not anchor or anchor in anchors(name), link
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    pages = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
+    assert set(block("docs/index.md", "{toctree}", "quickstart").split()) - {":hidden:"} == pages
+    assert set(re.findall(r"\]\((\w+)\.md\)", PAGES["docs/index.md"])) == pages
 
 
 @pytest.mark.parametrize(
@@ -75,7 +92,10 @@ def test_every_file_that_is_linked_is_there() -> None:
 def test_parameters_are_those_of_the_signature(heading: str, task: type) -> None:
     parameters = dict(inspect.signature(task.__init__).parameters)
     del parameters["self"], parameters["kwargs"]
-    rows = {name.strip("`"): (default_, meaning) for name, default_, meaning in table(heading, "Parameter")}
+    rows = {
+        name.strip("`"): (default_, meaning)
+        for name, default_, meaning in table(README, heading, "Parameter")
+    }
     assert set(rows) == set(parameters)
     for name, (cell, meaning) in rows.items():
         if cell.strip("`") == DEFAULT_DEFERRABLE:
@@ -86,7 +106,7 @@ def test_parameters_are_those_of_the_signature(heading: str, task: type) -> None
 
 
 def test_idle_options_are_those_that_warn() -> None:
-    names = [name.strip("`") for name, *_ in table("The operator", "Parameter")]
+    names = [name.strip("`") for name, *_ in table(README, "The operator", "Parameter")]
     idle = names[names.index("deferrable") + 1 :]
     values = dict.fromkeys(idle, 1) | {"on_skipped_run": "skip"}
     values |= {"cancel_on_timeout": True, "cancel_on_kill": False}
@@ -96,19 +116,23 @@ def test_idle_options_are_those_that_warn() -> None:
 
 
 def test_operations_are_those_of_the_hook() -> None:
-    named = [name for _, methods in table("The hook", "Of") for name in re.findall(r"\w+", methods)]
+    named = [
+        name for _, methods in table("docs/hook.md", "The hook", "Of") for name in re.findall(r"\w+", methods)
+    ]
     operations = [
         name
         for name, thing in vars(endpoints).items()
         if getattr(thing, "__module__", "") == endpoints.__name__ and name[0] != "_"
     ]
     assert sorted(named) == sorted(operations)
-    assert f"each of the {len(operations) - 2} operations" in README, "two of the methods are one operation"
+    assert f"each of the {len(operations) - 2} operations" in PAGES["docs/hook.md"], (
+        "two of the methods are one operation"
+    )
     assert all(name.replace("list_", "iter_") in vars(CensusHook) for name in named if "list_" in name)
 
 
 def test_methods_are_those_of_the_hook() -> None:
-    rows = [method.strip("`") for method, _ in table("The hook", "Method")]
+    rows = [method.strip("`") for method, _ in table("docs/hook.md", "The hook", "Method")]
     assert rows
     for row in rows:
         name, _, arguments = row.rstrip(")").partition("(")
@@ -118,7 +142,7 @@ def test_methods_are_those_of_the_hook() -> None:
 
 
 def test_connection_fields_are_those_of_the_form() -> None:
-    rows = dict(table("Connect", "Field"))
+    rows = dict(table("docs/connection.md", "Fields", "Field"))
     relabeled = UI_FIELD_BEHAVIOUR["relabeling"].values()
     assert list(rows) == [*relabeled, *(field["label"] for field in CONN_FIELDS.values())]
     assert f"`{DEFAULT_HOST}` (the default" in rows["Census host"]
@@ -129,12 +153,15 @@ def test_connection_fields_are_those_of_the_form() -> None:
 
 
 def test_syncs_are_those_of_the_sandbox() -> None:
-    rows = {int(sync_id): summary for sync_id, summary in table("The sandbox, a local Census", "Sync")}
+    rows = {
+        int(sync_id): summary
+        for sync_id, summary in table("docs/testing.md", "The sandbox, a local Census", "Sync")
+    }
     assert rows == {sync_id: behavior.summary for sync_id, behavior in BEHAVIORS.items()}
 
 
 def test_examples_are_those_in_the_folder() -> None:
-    linked = set(re.findall(r"\(example_dags/(\w+\.py)\)", README))
+    linked = set(re.findall(r"\(example_dags/(\w+\.py)\)", PAGES[README]))
     assert linked == {path.name for path in (ROOT / "example_dags").glob("*.py")}
 
 
@@ -146,7 +173,8 @@ def reaches(census: Sandbox, conn_id: str = "census_default") -> bool:
 
 
 @pytest.mark.parametrize(
-    "line", [line for line in blocks("sh") for line in line.splitlines() if "_CONN_" in line]
+    "line",
+    [line for text in blocks("docs/connection.md", "sh") for line in text.splitlines() if "_CONN_" in line],
 )
 def test_environment_connects(line: str, census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     variable, _, value = shlex.split(line)[1].partition("=")
@@ -166,8 +194,10 @@ def test_cli_connects(census: Sandbox, airflow_db: str, monkeypatch: pytest.Monk
     from airflow.cli.cli_parser import get_parser
     from airflow.models.connection import Connection
 
-    command = block("sh", "connections add").replace('"$CENSUS_API_TOKEN"', census.token)
-    options = re.findall(r"`(--conn-[^`]+)`", README)
+    command = block("docs/connection.md", "sh", "connections add").replace(
+        '"$CENSUS_API_TOKEN"', census.token
+    )
+    options = re.findall(r"`(--conn-[^`]+)`", PAGES["docs/connection.md"])
     assert [option.partition(" ")[0] for option in options] == ["--conn-host", "--conn-extra"]
     for more, host, timeout in (([], None, 60), (options, "app-eu.getcensus.com", 30)):
         words = shlex.split(" ".join([command, *more]))
@@ -184,7 +214,7 @@ def test_cli_connects(census: Sandbox, airflow_db: str, monkeypatch: pytest.Monk
 
 
 def test_moving_to_v2(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    extra = json.loads(re.search(r'`({"api_version": [^`]+})`', README)[1])
+    extra = json.loads(re.search(r'`({"api_version": [^`]+})`', PAGES["docs/v2.md"])[1])
     fields = {"conn_type": "census", "host": census.url, "password": census.personal_access_token}
     monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields | {"extra": extra}))
     assert reaches(census)
@@ -196,7 +226,9 @@ def test_moving_to_v2(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_needs_a_group_is_what_takes_one() -> None:
-    [cell] = (cell for cell, _ in table("Moving to v2", "In v2") if "Fivetran group" in cell)
+    [cell] = (
+        cell for cell, _ in table("docs/v2.md", "Moving to API v2", "In v2") if "Fivetran group" in cell
+    )
     assert set(re.findall(r"`(\w+)`", cell)) == {
         name
         for name, thing in vars(endpoints).items()
@@ -205,47 +237,9 @@ def test_what_needs_a_group_is_what_takes_one() -> None:
 
 
 def test_plain_http_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    extra = json.loads(re.search(r'`({"allow_http": true})`', README)[1])
+    extra = json.loads(re.search(r'`({"allow_http": true})`', PAGES["docs/connection.md"])[1])
     fields = {"conn_type": "census", "host": "http://census.internal", "password": "x"}
     monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields))
     assert CensusHook().test_connection()[0] is False
     monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields | {"extra": extra}))
     assert CensusHook().settings.base_url == "http://census.internal"
-
-
-def test_hook_examples(
-    census: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names: dict[str, Any] = {}
-    exec(block("python", "def failures"), names)
-    assert names["failures"].function(52) == [f"93: {BEHAVIORS[53].error['error_message']}"]
-    exec(block("python", 'get_source("snowflake")'), {})
-    assert "\n404 there is no source 'snowflake'\n" in "\n" + capsys.readouterr().out
-    monkeypatch.setattr(Polling, "pause", lambda *_: 0.02)
-    exec(block("python", "wait_for_refresh"), {})
-    assert re.search(r"^completed \d+$", capsys.readouterr().out, re.MULTILINE)
-
-
-def test_dag_tests(airflow_db: str, tmp_path: Path) -> None:
-    """The first DAG, both tests and the commands for them, in a project that has nothing else."""
-    files = {
-        "dags/nightly.py": block("python", 'DAG("nightly"'),
-        "tests/test_nightly.py": block("python", "dag.test()"),
-        "tests/test_faults.py": block("python", "fail_next"),
-    }
-    for name, text in files.items():
-        assert f"`{name}`" in README or "faults" in name
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    bare = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{bare['PATH']}"
-    tested = subprocess.run(
-        ["bash", "-euc", block("sh", "db migrate")],
-        cwd=tmp_path,
-        env=bare | {"PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "2 passed" in tested.stdout
