@@ -31,6 +31,7 @@ class Record:
     :ivar newest: the highest id among the sync's runs before.
     :ivar date: Census' clock before, in seconds since the epoch, if it was told.
     :ivar sync_run_id: the run; ``None`` as long as it is only intended.
+    :ivar joined: the run is somebody else's.
     """
 
     sync_id: str
@@ -39,6 +40,7 @@ class Record:
     newest: int = 0
     date: float | None = None
     sync_run_id: int | None = None
+    joined: bool = False
 
     @classmethod
     def read(cls, stored: Any) -> Record | None:
@@ -85,12 +87,12 @@ class Memory:
         self._start = start
         self._new = Record(sync_id, full_sync, max_tries)
 
-    def earlier_run(self) -> tuple[dict[str, Any], bool] | None:
+    def earlier_run(self) -> tuple[dict[str, Any], bool, bool] | None:
         """
         Find the run of an earlier try.
 
-        :returns: the run as it is now, and whether a user has cleared the task since; ``None`` if there is
-            none.
+        :returns: the run as it is now, whether that try had joined it, and whether a user has cleared the
+            task since; ``None`` if there is none.
         """
         record = Record.read(self._store.get(KEY))
         if record is None:
@@ -98,7 +100,7 @@ class Memory:
         if (record.sync_id, record.full_sync) != (self._new.sync_id, self._new.full_sync):
             return None
         run = self._find(record)
-        return None if run is None else (run, record.max_tries != self._new.max_tries)
+        return None if run is None else (run, record.joined, record.max_tries != self._new.max_tries)
 
     def _find(self, record: Record) -> dict[str, Any] | None:
         if record.sync_run_id is not None:
@@ -114,9 +116,12 @@ class Memory:
         search = flows.Search(record.sync_id, record.full_sync, before, claimed=set())
         return self._hook.drive(flows.find_started(search, time.time))
 
-    def start(self) -> int:
-        """Start a run; what an earlier try did is forgotten."""
-        before = self._hook.drive(flows.survey(self._new.sync_id))
+    def start(self, before: flows.Before) -> int:
+        """
+        Start a run; what an earlier try did is forgotten.
+
+        :param before: what is known of the sync before.
+        """
         self._new = replace(self._new, newest=before.newest, date=before.date)
         self._store.set(KEY, asdict(self._new))
         try:
@@ -128,10 +133,10 @@ class Memory:
         self.keep(run_id)
         return run_id
 
-    def keep(self, run_id: int) -> None:
+    def keep(self, run_id: int, *, joined: bool = False) -> None:
         """Remember the run; that this fails is no reason to give up a run that has started."""
         try:
-            self._store.set(KEY, asdict(replace(self._new, sync_run_id=run_id)))
+            self._store.set(KEY, asdict(replace(self._new, sync_run_id=run_id, joined=joined)))
         except Exception:  # noqa: BLE001 - whatever the store fails with
             self._log.exception(
                 "A retry will have to search for sync run %s, which cannot be kept now.", run_id

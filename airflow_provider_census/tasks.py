@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""What the operator and the sensor have in common."""
+"""What the operator and the sensors have in common."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_provider_census.api import sync_runs
-from airflow_provider_census.api.request import any_id
+from airflow_provider_census.api.request import any_id, name
 from airflow_provider_census.exceptions import CensusError, CensusSyncRunError
 from airflow_provider_census.links.census import publish
 
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator as _Task
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_census.api.flows import Watch
+    from airflow_provider_census.api.flows import RunLookout, Watch
     from airflow_provider_census.api.polling import Polling
     from airflow_provider_census.api.sync_runs import Tolerance
     from airflow_provider_census.hooks.census import CensusHook
+    from airflow_provider_census.triggers.census import WaitTrigger
 
 else:
     _Task = object
@@ -118,16 +119,38 @@ def _head_start(execution_timeout: float) -> float:
     return 0.0 if AIRFLOW_V_3_0_PLUS else min(30.0, execution_timeout / 10)
 
 
-def read_event(event: Any) -> tuple[int | str, str, str]:
+def early_sync(sync_id: object, sync_label: object) -> None:
+    """
+    Check what names a sync as soon as a DAG file does.
+
+    :raises ValueError: unless it is either an id or a label.
+    """
+    if sync_label is None:
+        early_id("sync_id", sync_id)
+    elif sync_id is not None:
+        raise ValueError(f"pass sync_id or sync_label, not both: {sync_id!r} and {sync_label!r}")
+
+
+def find_sync(hook: CensusHook, sync_id: object, sync_label: object) -> str:
+    """Tell the id of a sync that is named by its id or its label."""
+    if sync_label is not None:
+        return str(hook.find_sync(name("sync_label", sync_label))["id"])
+    checked = any_id("sync_id", sync_id)
+    return checked.lstrip("0") if checked.isdigit() else str(checked)
+
+
+def read_event(event: Any, *, run_known: bool = True) -> tuple[Any, str, str]:
     """
     Check what came from the triggerer.
 
+    :param run_known: whether it was known from the beginning for which run to wait.
     :returns: the id of the run, one of :data:`EVENTS`, and the message that belongs to it, if any.
     :raises CensusError: if it is not what the trigger sends.
     """
     try:
         run_id, kind = event["sync_run_id"], event["event"]
-        any_id("sync_run_id", run_id)
+        if run_known or run_id is not None:
+            any_id("sync_run_id", run_id)
         if kind not in EVENTS:
             raise ValueError(f"there is no event {kind!r}")
     except (TypeError, KeyError, ValueError) as error:
@@ -161,6 +184,7 @@ class WaitsForSyncRun(_Task):
     :ivar polling: how often to look.
     :ivar silent_fail: go on waiting when the token is rejected or the run does not exist.
     :ivar cancel_on_kill: cancel the run when a user kills the task.
+    :ivar joined: the run is somebody else's, and not to be cancelled.
     :ivar timeout: seconds to wait at most.
     :ivar timeout_error: what to raise when that time is over.
     """
@@ -170,6 +194,7 @@ class WaitsForSyncRun(_Task):
     polling: Polling
     silent_fail: bool
     cancel_on_kill: bool
+    joined = False
     timeout: float
     timeout_error: type[Exception]
 
@@ -190,55 +215,71 @@ class WaitsForSyncRun(_Task):
             begun, **{name: moment for name, moment in (known or {}).items() if name in vars(begun)}
         )
 
-    def _look(self, context: Context, hook: CensusHook, watch: Watch, *, alone: bool = True) -> Run | None:
-        """Look at the run once, and give the link its address; ``None`` if the run has not ended."""
+    def _look(
+        self, context: Context, hook: CensusHook, watch: RunLookout[Any], *, alone: bool = True
+    ) -> Run | None:
+        """Look once, and give the link the address of the run; ``None`` if no run has ended."""
         from airflow_provider_census.api import flows
 
-        new = watch.run is None
-        run = hook.drive(flows.look(watch, alone=alone))
-        if new and watch.run is not None:
+        known = watch.run
+        run: Run | None = hook.drive(flows.look(watch, alone=alone))
+        if watch.run is not None and (known is None or known.get("id") != watch.run.get("id")):
             publish(context, sync_runs.browser_url(hook.settings.base_url, watch.run))
         return run
 
     def _look_or_defer(
-        self, context: Context, hook: CensusHook, sync_run_id: int | str, bounds: Bounds
+        self, context: Context, hook: CensusHook, watch: RunLookout[Any], bounds: Bounds
     ) -> Run:
-        """Look at the run on the worker; wait for it in the triggerer unless it has ended."""
-        run = self._look(context, hook, self._watch(sync_run_id))
-        return run or self._defer(sync_run_id, bounds)
+        """Look for the end of the run on the worker; wait for it in the triggerer unless it is there."""
+        return self._look(context, hook, watch) or self._defer(watch, bounds)
 
-    def _resume(self, context: Context, hook: CensusHook, event: Any, bounds: Bounds) -> Run:
-        """Take over from the triggerer: read the run again, and see whether it has ended."""
-        sync_run_id, kind, message = read_event(event)
-        run = self._look(context, hook, self._watch(sync_run_id))
+    def _resume(
+        self,
+        context: Context,
+        hook: CensusHook,
+        watch: RunLookout[Any],
+        kind: str,
+        message: str,
+        bounds: Bounds,
+    ) -> Run:
+        """
+        Take over from the triggerer: look again, and see whether the run has ended.
+
+        :param kind: how the wait there ended, one of :data:`EVENTS`.
+        :param message: what belongs to that.
+        """
+        run = self._look(context, hook, watch)
         if run is not None:
             return run
-        if kind in {"timeout", "execution_timeout"}:
-            self._give_up(hook, sync_run_id, kind)
-        if kind == "error":
-            raise CensusError(f"The wait for sync run {sync_run_id} ended early, the run goes on: {message}")
-        return self._defer(sync_run_id, bounds)
+        self._check_end(hook, watch, kind, message)
+        return self._defer(watch, bounds)
 
-    def _give_up(self, hook: CensusHook, sync_run_id: int | str, kind: str) -> NoReturn:
+    def _check_end(self, hook: CensusHook, watch: RunLookout[Any], kind: str, message: str) -> None:
+        """Raise what a wait in the triggerer ended with, unless that was the end of the run."""
+        if kind in {"timeout", "execution_timeout"}:
+            self._give_up(hook, watch, kind)
+        if kind == "error":
+            raise CensusError(f"The wait for {watch.name} ended early, {watch.fate}: {message}")
+
+    def _give_up(self, hook: CensusHook, watch: RunLookout[Any], kind: str) -> NoReturn:
         """End a wait whose time is over, because of one of the two timeouts."""
-        fate = self._release(hook, sync_run_id, kind)
+        fate = self._release(hook, watch, kind)
         if kind == "execution_timeout":
             from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
             raise AirflowTaskTimeout(
-                f"Sync run {sync_run_id} has not ended within the execution_timeout, "
-                f"{self.execution_timeout}. {fate}"
+                f"{watch} has not ended within the execution_timeout, {self.execution_timeout}. {fate}"
             )
         raise self.timeout_error(
-            f"Sync run {sync_run_id} has not ended within {self.timeout:g} s (timeout). {fate}"
+            f"{watch} has not ended within {self.timeout:g} s (timeout). {fate}"
         ) from None
 
-    def _release(self, hook: CensusHook, sync_run_id: int | str, kind: str) -> str:
+    def _release(self, hook: CensusHook, watch: RunLookout[Any], kind: str) -> str:
         """Leave a run that nobody waits for any more; tell its fate."""
-        return "The run goes on in Census."
+        return f"{watch.fate[0].upper()}{watch.fate[1:]} in Census."
 
     def _lost_trigger(
-        self, context: Context, hook: CensusHook, sync_run_id: int | str, failure: Mapping[str, Any]
+        self, context: Context, hook: CensusHook, watch: RunLookout[Any], failure: Mapping[str, Any]
     ) -> Run:
         """
         Go on after Airflow gave up the trigger: it failed, or its time was over and no triggerer had run it.
@@ -246,35 +287,59 @@ class WaitsForSyncRun(_Task):
         :param failure: what Airflow says of it.
         """
         self.log.warning("The wait in the triggerer ended without an event: %s", failure.get("error"))
-        run = self._look(context, hook, self._watch(sync_run_id))
+        run = self._look(context, hook, watch)
         if run is not None:
             return run
         if "timeout" in str(failure.get("error")).lower():
-            self._give_up(hook, sync_run_id, self._bounds().nearer)
+            self._give_up(hook, watch, self._bounds().nearer)
         trace = "\n".join(failure.get("traceback") or ())
-        raise CensusError(f"The wait for sync run {sync_run_id} failed, the run goes on.\n{trace}".strip())
+        raise CensusError(f"The wait for {watch.name} failed, {watch.fate}.\n{trace}".strip())
 
     def _watch(self, sync_run_id: int | str) -> Watch:
         from airflow_provider_census.api.flows import Watch
 
         return Watch(sync_run_id, self.log, time.time, endure=self.silent_fail)
 
-    def _defer(self, sync_run_id: int | str, bounds: Bounds) -> NoReturn:
+    def _defer(self, watch: RunLookout[Any], bounds: Bounds) -> NoReturn:
+        """Wait in the triggerer for a run of which the id is known."""
         from airflow_provider_census.triggers.census import CensusSyncRunTrigger
 
-        self.defer(
-            trigger=CensusSyncRunTrigger(
-                sync_run_id,
-                self.census_conn_id,
-                self.polling.interval,
-                exponential_backoff=self.polling.exponential_backoff,
-                max_wait=self.polling.max_wait,
-                silent_fail=self.silent_fail,
-                cancel_on_kill=self.cancel_on_kill,
-                **asdict(bounds),
+        assert watch.sync_run_id is not None
+        known: dict[str, Any] = {"joined": True} if self.joined else {}
+        self._defer_to(
+            CensusSyncRunTrigger(
+                watch.sync_run_id,
+                cancel_on_kill=self.cancel_on_kill and not self.joined,
+                **self._how_to_wait(bounds),
             ),
-            method_name="execute_complete",
-            kwargs=asdict(bounds),
+            bounds,
+            **known,
+        )
+
+    def _how_to_wait(self, bounds: Bounds) -> dict[str, Any]:
+        """Tell what every trigger is to know."""
+        return {
+            "census_conn_id": self.census_conn_id,
+            "poll_interval": self.polling.interval,
+            "exponential_backoff": self.polling.exponential_backoff,
+            "max_wait": self.polling.max_wait,
+            "silent_fail": self.silent_fail,
+            **asdict(bounds),
+        }
+
+    def _defer_to(
+        self, trigger: WaitTrigger, bounds: Bounds, method: str = "execute_complete", **known: Any
+    ) -> NoReturn:
+        """
+        Go to the triggerer.
+
+        :param method: what to go on with.
+        :param known: what that is to know besides the bounds.
+        """
+        self.defer(
+            trigger=trigger,
+            method_name=method,
+            kwargs={**asdict(bounds), **known},
             timeout=self._backstop(bounds),
         )
 

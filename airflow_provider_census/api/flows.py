@@ -14,7 +14,8 @@ import random
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -33,6 +34,8 @@ from airflow_provider_census.exceptions import (
 )
 
 T = TypeVar("T")
+
+Run = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,7 @@ class Lookout(ABC, Generic[T]):
     """
     What a wait remembers of the looks that failed, and says of them in the log.
 
-    :param name: what is waited for, in words.
+    :ivar name: what is waited for, in words.
     :param request: what asks for it.
     :param log: where outages are told.
     :param now: a clock, in seconds.
@@ -201,7 +204,7 @@ class Lookout(ABC, Generic[T]):
         self, name: str, request: Request[Any], log: Log, now: Callable[[], float], *, endure: bool = False
     ) -> None:
         self.request = replace(request, once=True)
-        self._name = name
+        self.name = name
         self._log = log
         self._now = now
         self._endure = endure
@@ -211,7 +214,12 @@ class Lookout(ABC, Generic[T]):
         self._silent_until = 0.0
 
     def __str__(self) -> str:
-        return self._name
+        return self.name[0].upper() + self.name[1:]
+
+    def look(self) -> Flow[T]:
+        """Look once."""
+        answer: Answer[T] = yield self.request
+        return answer.value
 
     def saw(self, now: T) -> bool:
         """Take note of a look that succeeded; tell whether what is waited for has ended."""
@@ -241,7 +249,7 @@ class Lookout(ABC, Generic[T]):
         if now >= self._silent_until:
             self._log.warning(
                 "Cannot see %s for %.0f s now; still waiting for it. %s",
-                self._name.lower(),
+                self.name,
                 now - self._out_since,
                 error,
             )
@@ -249,39 +257,143 @@ class Lookout(ABC, Generic[T]):
             self._silence = min(2 * self._silence, self.LONGEST_SILENCE)
 
 
-class Watch(Lookout[dict[str, Any]]):
+class RunLookout(Lookout[T]):
     """
-    A wait for a sync run.
+    A wait that follows sync runs.
+
+    :ivar run: the run as last seen.
+    :ivar sync_run_id: the run that is waited for, if it is known which.
+    :ivar fate: what becomes of the run if nobody waits for it any more, in words.
+    """
+
+    fate = "the run goes on"
+    run: Run | None = None
+    sync_run_id: int | str | None = None
+    _progress = ""
+    _unknown = ""
+
+    def _follow(self, run: Run) -> bool:
+        """Tell a run's progress in the log, and whether it has ended."""
+        self.run = run
+        name = f"Sync run {run.get('id')}"
+        ended = sync_runs.outcome(run) is not None
+        status = str(run.get("status"))
+        if not ended and status not in sync_runs.RUNNING and status != self._unknown:
+            self._unknown = status
+            self._log.warning(
+                "%s has the status %r, which this release does not know; taken for running.", name, status
+            )
+        progress = f"{name} of sync {run.get('sync_id')}: {sync_runs.progress(run)}"
+        if progress != self._progress:
+            self._progress = progress
+            self._log.info("%s", progress)
+        return ended
+
+
+class Watch(RunLookout[Run]):
+    """
+    A wait for the end of a sync run.
 
     :param sync_run_id: the run.
-    :ivar run: the run as last seen.
     """
 
     def __init__(
         self, sync_run_id: int | str, log: Log, now: Callable[[], float], *, endure: bool = False
     ) -> None:
         request = endpoints.get_sync_run(sync_run_id)
-        super().__init__(f"Sync run {sync_run_id}", request, log, now, endure=endure)
-        self.run: dict[str, Any] | None = None
-        self._progress = ""
-        self._unknown = ""
+        super().__init__(f"sync run {sync_run_id}", request, log, now, endure=endure)
+        self.sync_run_id = sync_run_id
 
-    def _has_ended(self, now: dict[str, Any]) -> bool:
-        self.run = now
-        ended = sync_runs.outcome(now) is not None
-        status = str(now.get("status"))
-        if not ended and status not in sync_runs.RUNNING and status != self._unknown:
-            self._unknown = status
-            self._log.warning(
-                "%s has the status %r, which this release does not know; taken for running.",
-                self._name,
-                status,
-            )
-        progress = sync_runs.progress(now)
-        if progress != self._progress:
-            self._progress = progress
-            self._log.info("%s of sync %s: %s", self._name, now.get("sync_id"), progress)
+    def _has_ended(self, now: Run) -> bool:
+        return self._follow(now)
+
+
+class SyncWatch(RunLookout[Run | None]):
+    """
+    A wait for the end of a run of a sync that was created after a moment, whoever started it.
+
+    A look sees the newest of these runs that has ended; if none has, the newest that goes on. One that was
+    skipped synced nothing, and is passed over.
+
+    :param sync_id: the sync.
+    :param since: the moment, in seconds since the epoch on Census' clock.
+    :param base_url: tells the host of the connection.
+    """
+
+    def __init__(
+        self,
+        sync_id: int | str,
+        since: float,
+        base_url: Callable[[], str],
+        log: Log,
+        now: Callable[[], float],
+        *,
+        endure: bool = False,
+    ) -> None:
+        moment = datetime.fromtimestamp(since, timezone.utc).isoformat(" ")
+        request = endpoints.list_sync_runs(sync_id, order="desc")
+        super().__init__(f"a run of sync {sync_id} created after {moment}", request, log, now, endure=endure)
+        self.since = since
+        self.sync_id = sync_id
+        self.fate = "there is none yet"
+        self._base_url = base_url
+        self._none_told = False
+
+    def look(self) -> Flow[Run | None]:
+        """Read the runs, newest first, until one is found that has ended, or none can follow."""
+        found: list[tuple[float, int, Run]] = []
+        pages = Pages(self.request, self._base_url())
+        while pages.next is not None:
+            page: Page[Any] = (yield pages.next).value
+            pages.took(page)
+            dated = [
+                (created[0], _id(run), run)
+                for run in page.items
+                if isinstance(run, dict) and (created := sync_runs.created_between(run)) is not None
+            ]
+            found += [
+                each for each in dated if each[0] > self.since and sync_runs.outcome(each[2]) != "skipped"
+            ]
+            ended = [each for each in found if sync_runs.outcome(each[2])]
+            moments = [moment for moment, *_ in dated]
+            # Where Census does not heed the order, a newer run may be on any page.
+            newest_first = moments == sorted(moments, reverse=True)
+            if newest_first and (ended or (moments and moments[-1] <= self.since)):
+                break
+        return max(ended or found, key=lambda each: each[:2])[2] if found else None
+
+    def _has_ended(self, now: Run | None) -> bool:
+        if now is None:
+            if not self._none_told:
+                self._none_told = True
+                self._log.info("%s is not there yet.", self)
+            return False
+        self.fate = f"sync run {now.get('id')} goes on"
+        ended = self._follow(now)
+        if ended:
+            self.sync_run_id = now.get("id")
         return ended
+
+
+class IdleWatch(RunLookout["Before"]):
+    """
+    A wait until no run of a sync goes on, whoever started them.
+
+    :param sync_id: the sync.
+    """
+
+    fate = "it goes on, and no run was started"
+
+    def __init__(self, sync_id: int | str, log: Log, now: Callable[[], float]) -> None:
+        super().__init__(f"another run of sync {sync_id}", newest_runs(sync_id), log, now)
+
+    def look(self) -> Flow[Before]:
+        """Survey the sync."""
+        answer: Answer[list[Any]] = yield self.request
+        return _before(answer)
+
+    def _has_ended(self, now: Before) -> bool:
+        return now.active is None or self._follow(now.active)
 
 
 class RefreshWatch(Lookout[str]):
@@ -292,31 +404,32 @@ class RefreshWatch(Lookout[str]):
     """
 
     def __init__(self, request: Request[str], log: Log, now: Callable[[], float]) -> None:
-        super().__init__(f"The refresh of {request.path}", request, log, now)
+        super().__init__(f"the refresh of {request.path}", request, log, now)
 
     def _has_ended(self, now: str) -> bool:
-        self._log.info("%s: %s", self._name, now)
+        self._log.info("%s: %s", self, now)
         return now != "processing"
 
 
-def look(watch: Watch, *, alone: bool) -> Flow[dict[str, Any] | None]:
+def look(watch: Lookout[T], *, alone: bool) -> Flow[T | None]:
     """
-    Look at a run once.
+    Look once at what is waited for.
 
     :param alone: no later look remembers this one, so a rejected token gets its further chances now.
-    :returns: the finished run; ``None`` if it goes on, or cannot be seen.
-    :raises CensusNotFoundError: if there is no such run.
+    :returns: what was seen if that has ended, such as the finished run; ``None`` if it goes on, or cannot be
+        seen.
+    :raises CensusNotFoundError: if there is no such thing.
     :raises CensusAuthError: if the token is rejected at three looks in a row.
     """
     for pause in (AUTH_PAUSE, 2 * AUTH_PAUSE, 0.0):
         try:
-            run: dict[str, Any] = (yield watch.request).value
+            seen = yield from watch.look()
         except CensusError as error:
             watch.missed(error)
             if not alone or not isinstance(error, CensusAuthError):
                 return None
         else:
-            return run if watch.saw(run) else None
+            return seen if watch.saw(seen) else None
         yield Pause(pause)
     return None
 
@@ -332,7 +445,7 @@ def wait(
     until_seen: bool = False,
 ) -> Flow[T]:
     """
-    Look at a sync run or a refresh until it has ended, however it has.
+    Look at what is waited for until it has ended, however it has.
 
     A look that fails is not repeated by the transport, which knows no deadline; another one follows soon.
 
@@ -349,7 +462,7 @@ def wait(
     while True:
         failure: CensusError | None = None
         try:
-            seen: T = (yield watch.request).value
+            seen = yield from watch.look()
         except CensusError as error:
             watch.missed(error)
             failure, missed = error, missed + 1
@@ -378,10 +491,18 @@ class Before:
 
     :ivar newest: the highest id of its runs; 0 if there were none.
     :ivar date: Census' clock at that moment, in seconds since the epoch, if it was told.
+    :ivar busy: the newest run that may keep Census from starting another one, rather one that goes on than
+        one that was cancelled.
     """
 
     newest: int
     date: float | None
+    busy: Run | None = field(default=None, compare=False)
+
+    @property
+    def active(self) -> Run | None:
+        """The newest run that goes on."""
+        return None if self.busy is None or sync_runs.outcome(self.busy) else self.busy
 
 
 def survey(sync_id: int | str, *, once: bool = False) -> Flow[Before]:
@@ -391,7 +512,17 @@ def survey(sync_id: int | str, *, once: bool = False) -> Flow[Before]:
     :param once: do not try again if that fails.
     """
     answer: Answer[list[Any]] = yield replace(newest_runs(sync_id), once=once)
-    return Before(max(map(_id, _runs(answer)), default=0), answer.date)
+    return _before(answer)
+
+
+def _before(answer: Answer[list[Any]]) -> Before:
+    runs = _runs(answer)
+    busy = max(
+        (run for run in runs if sync_runs.is_busy(run)),
+        key=lambda run: (sync_runs.outcome(run) is None, _id(run)),
+        default=None,
+    )
+    return Before(max(map(_id, runs), default=0), answer.date, busy)
 
 
 def newest_runs(sync_id: int | str) -> Request[Any]:

@@ -50,6 +50,11 @@ def outcome(run: Mapping[str, Any]) -> Outcome | None:
     return ENDED.get(str(run.get("status")))
 
 
+def is_busy(run: Mapping[str, Any]) -> bool:
+    """Tell whether a run may keep Census from starting another one, as a cancelled one does for a while."""
+    return str(run.get("status")) not in ENDED
+
+
 @dataclass(frozen=True)
 class Tolerance:
     """
@@ -153,8 +158,14 @@ def browser_url(base_url: str, run: Mapping[str, Any]) -> str:
 
 
 def created_at(run: Mapping[str, Any]) -> float | None:
+    """Tell when a run was created at the latest, in seconds since the epoch on Census' clock."""
+    moments = created_between(run)
+    return None if moments is None else moments[1]
+
+
+def created_between(run: Mapping[str, Any]) -> tuple[float, float] | None:
     """
-    Tell when a run was created at the latest, in seconds since the epoch on Census' clock.
+    Tell between which moments a run was created, in seconds since the epoch on Census' clock.
 
     Census cuts the time off, as a rule to milliseconds; ``None`` if it is not a time at all.
     """
@@ -165,13 +176,13 @@ def created_at(run: Mapping[str, Any]) -> float | None:
     )
     if match is None:
         return None
+    digits = match[2] or ""
     try:
         zone = f"{match[3]}:{match[4]}" if match[3] else "+00:00"
-        whole = datetime.fromisoformat(match[1] + zone).timestamp()
+        earliest = datetime.fromisoformat(f"{match[1]}.{digits[:6]:0<6}{zone}").timestamp()
     except (ValueError, OverflowError):
         return None
-    digits = match[2] or ""
-    return whole + (int(digits or 0) + 1) / 10.0 ** len(digits)
+    return earliest, earliest + 10.0 ** -len(digits)
 
 
 def _count(run: Mapping[str, Any], key: str) -> int:

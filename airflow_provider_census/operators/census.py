@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
 from airflow_provider_census import tasks
 from airflow_provider_census.api.polling import Polling
-from airflow_provider_census.api.request import any_id, name
-from airflow_provider_census.api.sync_runs import Tolerance, browser_url, judge, outcome
+from airflow_provider_census.api.request import one_of
+from airflow_provider_census.api.sync_runs import Tolerance, browser_url, judge, outcome, progress
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
 from airflow_provider_census.links.census import CensusSyncRunLink, publish
 from airflow_provider_census.task_state import USER_STATES, task_state
@@ -26,7 +27,8 @@ from airflow_provider_census.task_state import USER_STATES, task_state
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_census.api.flows import Before, Watch
+    from airflow_provider_census.api.flows import Before, Lookout, RunLookout
+    from airflow_provider_census.durable import Memory
     from airflow_provider_census.hooks.census import CensusHook
 
 RUN_ID_KEY = "sync_run_id"
@@ -39,7 +41,12 @@ CANCEL_TIME = 1.25
 KILL_TIME = 15.0
 """Seconds within which the run of a task that was cleared while it waited is cancelled, if it is at all."""
 
+MOST_SKIPS = 3
+"""Runs that Census may skip for one that was cancelled and is not quite over, until a task gives up."""
+
 SEVEN_DAYS = timedelta(days=7)
+
+IF_RUNNING = ("trigger", "wait", "join", "fail")
 
 
 class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
@@ -60,6 +67,10 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
     :param durable: in a retry, go on with the run that an earlier try started, as long as it did not fail.
         From Airflow 3.3 on, the task remembers its run; before, a retry takes over any run of the sync that
         is going on and was created in the time of this DAG run.
+    :param if_running: what to do if a run of the sync goes on already, for which Census would skip another
+        one: ``"trigger"`` it nevertheless; ``"wait"`` until no run goes on, then start one, which syncs all
+        that was loaded before this task; ``"join"``, take that run for ours (it is never cancelled; one that
+        is not full is waited for if ``force_full_sync``); or ``"fail"``.
     :param wait_for_completion: wait until the run has ended. All that follows only matters then.
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poll_interval: seconds between two looks at the run; ``None`` lets them grow with the time waited,
@@ -76,6 +87,7 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         deletes it. A worker or triggerer that stops is none of these.
     :raises ValueError: if an argument is not what it should be.
     :raises CensusApiError: if Census does not start the sync.
+    :raises CensusError: if a run goes on and ``if_running`` is ``"fail"``.
     :raises CensusSyncRunError: if the run ended in another way than it should.
     :raises CensusTimeoutError: if the run goes on after ``timeout``.
     """
@@ -86,6 +98,7 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
     silent_fail = False
     timeout_error = CensusTimeoutError
     _killed = False
+    _skips = 0
     _waiting_for: tuple[CensusHook, int, Any] | None = None
 
     def __init__(
@@ -105,13 +118,11 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         cancel_on_timeout: bool = False,
         cancel_on_kill: bool = True,
         durable: bool = True,
+        if_running: str = "trigger",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if sync_label is None:
-            tasks.early_id("sync_id", sync_id)
-        elif sync_id is not None:
-            raise ValueError(f"pass sync_id or sync_label, not both: {sync_id!r} and {sync_label!r}")
+        tasks.early_sync(sync_id, sync_label)
         self.sync_id = sync_id
         self.sync_label = sync_label
         self.census_conn_id = census_conn_id
@@ -134,15 +145,17 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         self.cancel_on_timeout = cancel_on_timeout
         self.cancel_on_kill = cancel_on_kill
         self.durable = durable
+        self.if_running = one_of("if_running", if_running, IF_RUNNING)
         if not wait_for_completion:
             self._warn_of_idle_options()
 
     def _warn_of_idle_options(self) -> None:
+        may_wait = self.if_running in {"wait", "join"}
         idle = [
             option
             for option, is_set in {
-                "poll_interval": self.polling != Polling(),
-                "timeout": self.timeout != SEVEN_DAYS.total_seconds(),
+                "poll_interval": self.polling != Polling() and not may_wait,
+                "timeout": self.timeout != SEVEN_DAYS.total_seconds() and not may_wait,
                 "on_skipped_run": self.tolerance.on_skipped_run != "fail",
                 "max_records_failed": self.tolerance.max_records_failed is not None,
                 "max_records_invalid": self.tolerance.max_records_invalid is not None,
@@ -161,85 +174,182 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
 
     def execute(self, context: Context) -> int:
         """Start the sync, and wait for the run if asked to."""
+        self._skips = 0
         hook = self._hook()
-        sync_id = self._sync(hook)
-        sync_run_id = self._start_or_rejoin(context, hook, sync_id)
-        url = browser_url(hook.settings.base_url, {"id": sync_run_id, "sync_id": sync_id})
-        self.log.info("Sync run %s of sync %s is started. %s", sync_run_id, sync_id, url)
-        context["ti"].xcom_push(key=RUN_ID_KEY, value=sync_run_id)
-        publish(context, url)
-        if not self.wait_for_completion:
-            return sync_run_id
-        self._waiting_for = hook, sync_run_id, context["ti"]
-        try:
-            if self._killed:  # while the run was being started
-                self.on_kill()
-                raise CensusError("The task was killed.")
-            bounds = self._bounds()
-            if self.deferrable:
-                run = self._look_or_defer(context, hook, sync_run_id, bounds)
-            else:
-                run = self._wait_here(hook, self._watch(sync_run_id), self.polling, bounds)
-        except CensusTimeoutError:
-            self._give_up(hook, sync_run_id, "timeout")
-        except AirflowTaskTimeout:
-            self._release(hook, sync_run_id, "execution_timeout")
-            raise
-        finally:
-            self._waiting_for = None
-        return self._conclude(context, hook, run)
+        sync_id = tasks.find_sync(hook, self.sync_id, self.sync_label)
+        earlier = self._earlier_run(context, hook, sync_id)
+        if earlier is not None:
+            return self._go_on_with(context, hook, sync_id, *earlier, self._bounds())
+        return self._start(context, hook, sync_id, self._bounds())
 
-    def execute_complete(self, context: Context, event: Any = None, **bounds: Any) -> int:
-        """Take over from the triggerer: read the run again, and judge it."""
+    def execute_when_idle(self, context: Context, event: Any = None, *, sync_id: str, **bounds: Any) -> int:
+        """Take over from the triggerer: start the sync, of which no other run goes on any more."""
+        from airflow_provider_census.api import flows
+
         hook = self._hook()
-        return self._conclude(context, hook, self._resume(context, hook, event, self._bounds(bounds)))
+        _, kind, message = tasks.read_event(event, run_known=False)
+        self._check_end(hook, flows.IdleWatch(sync_id, self.log, time.time), kind, message)
+        # The time that another run took says nothing of how long ours will.
+        return self._start(context, hook, sync_id, replace(self._bounds(bounds), started=time.time()))
+
+    def execute_complete(
+        self, context: Context, event: Any = None, *, joined: bool = False, **bounds: Any
+    ) -> int:
+        """Take over from the triggerer: read the run again, and judge it."""
+        self.joined = joined
+        hook = self._hook()
+        known = self._bounds(bounds)
+        sync_run_id, kind, message = tasks.read_event(event)
+        run = self._resume(context, hook, self._watch(sync_run_id), kind, message, known)
+        return self._settle(context, hook, run, known)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on, also after Airflow gave up the trigger: what the run has become counts, not who saw it."""
         if next_method != tasks.TRIGGER_FAILED:
             return super().resume_execution(next_method, next_kwargs, context)
+        from airflow_provider_census.api import flows
+
         ti = context["ti"]
         sync_run_id = ti.xcom_pull(task_ids=self.task_id, key=RUN_ID_KEY, map_indexes=ti.map_index)
         hook = self._hook()
-        run = self._lost_trigger(context, hook, sync_run_id, next_kwargs or {})
-        return self._conclude(context, hook, run)
+        if sync_run_id is None:  # the wait was for another run
+            sync_id = tasks.find_sync(hook, self.sync_id, self.sync_label)
+            idle = flows.IdleWatch(sync_id, self.log, time.time)
+            self._lost_trigger(context, hook, idle, next_kwargs or {})
+            return self._start(context, hook, sync_id, self._bounds())
+        self.joined = self.if_running == "join"  # perhaps; nobody knows any more
+        run = self._lost_trigger(context, hook, self._watch(sync_run_id), next_kwargs or {})
+        return self._settle(context, hook, run, self._bounds())
 
-    def _sync(self, hook: CensusHook) -> str:
-        """Tell the id of the sync."""
-        if self.sync_label is None:
-            sync_id = any_id("sync_id", self.sync_id)
-            return sync_id.lstrip("0") if sync_id.isdigit() else str(sync_id)
-        return str(hook.find_sync(name("sync_label", self.sync_label))["id"])
+    def _earlier_run(self, context: Context, hook: CensusHook, sync_id: str) -> tuple[int, bool] | None:
+        """Find the run of an earlier try that makes another one needless; tell whether that joined it."""
+        memory = self._memory(context, hook, sync_id)
+        if memory is None:
+            # To wait for a run that may be ours or another's, or to join it, is for if_running.
+            if not self.durable or context["ti"].try_number == 1 or self.if_running in {"wait", "join"}:
+                return None
+            found = self._active_run(context, hook, sync_id, self._full_sync())
+            return None if found is None else (found, False)
+        earlier = memory.earlier_run()
+        if earlier is None or not self._takes_over(hook, *earlier):
+            return None
+        run, joined, _ = earlier
+        memory.keep(int(run["id"]), joined=joined)
+        return int(run["id"]), joined
 
-    def _start_or_rejoin(self, context: Context, hook: CensusHook, sync_id: str) -> int:
-        """Start a run, unless an earlier try of this task instance did."""
-        from airflow_provider_census.api import flows
-
-        full_sync, ti = self._full_sync(), context["ti"]
+    def _memory(self, context: Context, hook: CensusHook, sync_id: str) -> Memory | None:
+        """Get what the tries of this task instance remember; ``None`` if they do not."""
         store = context.get("task_state_store")
         if not self.durable or store is None:
-            earlier_id = None
-            if self.durable and ti.try_number > 1:
-                earlier_id = self._active_run(context, hook, sync_id, full_sync)
-            return earlier_id or self._begin(hook, sync_id, full_sync, hook.drive(flows.survey(sync_id)))
+            return None
         from airflow_provider_census.durable import Memory
 
-        memory = Memory(
+        return Memory(
             store,
             hook,
             self.log,
             partial(self._see, hook),
             partial(self._begin, hook),
             sync_id=sync_id,
-            full_sync=full_sync,
-            max_tries=ti.max_tries,
+            full_sync=self._full_sync(),
+            max_tries=context["ti"].max_tries,
         )
-        earlier = memory.earlier_run()
-        if earlier is not None and self._takes_over(hook, *earlier):
-            sync_run_id = int(earlier[0]["id"])
-            memory.keep(sync_run_id)
+
+    def _start(self, context: Context, hook: CensusHook, sync_id: str, bounds: tasks.Bounds) -> int:
+        """Start a run and go on with it, or do what is to be done if another one goes on."""
+        from airflow_provider_census.api import flows
+
+        full_sync = self._full_sync()
+        memory = self._memory(context, hook, sync_id)
+        before = hook.drive(flows.survey(sync_id))
+        active = before.active
+        if active is not None and self.if_running != "trigger":
+            url = browser_url(hook.settings.base_url, active)
+            said = f"Sync run {active.get('id')} of sync {sync_id} goes on already: {progress(active)}."
+            if self.if_running == "fail":
+                raise CensusError(f"{said} No run was started (if_running='fail'). {url}")
+            self.log.info("%s if_running=%r. %s", said, self.if_running, url)
+            if self.if_running == "join" and (active.get("full_sync") is True or not full_sync):
+                sync_run_id = int(active["id"])
+                if memory is not None:
+                    memory.keep(sync_run_id, joined=True)
+                return self._go_on_with(context, hook, sync_id, sync_run_id, True, bounds)
+            publish(context, url)
+            before = self._wait_until_idle(hook, sync_id, bounds)
+            bounds = replace(bounds, started=time.time())
+        if memory is None:
+            sync_run_id = self._begin(hook, sync_id, full_sync, before)
+        else:
+            sync_run_id = memory.start(before)
+        return self._go_on_with(context, hook, sync_id, sync_run_id, False, bounds)
+
+    def _wait_until_idle(self, hook: CensusHook, sync_id: str, bounds: tasks.Bounds) -> Before:
+        """Wait until no run of the sync goes on; nothing is cancelled, for none of them is ours."""
+        from airflow_provider_census.api import flows
+
+        if self.deferrable:
+            from airflow_provider_census.triggers.census_sync import CensusSyncTrigger
+
+            trigger = CensusSyncTrigger(sync_id, **self._how_to_wait(bounds))
+            self._defer_to(trigger, bounds, "execute_when_idle", sync_id=sync_id)
+        idle = flows.IdleWatch(sync_id, self.log, time.time)
+        try:
+            return self._wait_here(hook, idle, self.polling, bounds)
+        except CensusTimeoutError:
+            self._give_up(hook, idle, "timeout")
+
+    def _go_on_with(
+        self,
+        context: Context,
+        hook: CensusHook,
+        sync_id: str,
+        sync_run_id: int,
+        joined: bool,
+        bounds: tasks.Bounds,
+    ) -> int:
+        """Tell which run it is, and wait for it if asked to."""
+        self.joined = joined
+        url = browser_url(hook.settings.base_url, {"id": sync_run_id, "sync_id": sync_id})
+        how = "joined" if joined else "started"
+        self.log.info("Sync run %s of sync %s is %s. %s", sync_run_id, sync_id, how, url)
+        context["ti"].xcom_push(key=RUN_ID_KEY, value=sync_run_id)
+        publish(context, url)
+        if not self.wait_for_completion:
             return sync_run_id
-        return memory.start()
+        watch = self._watch(sync_run_id)
+        if not joined:
+            self._waiting_for = hook, sync_run_id, context["ti"]
+        try:
+            if self._killed:  # while the run was being started
+                self.on_kill()
+                raise CensusError("The task was killed.")
+            if self.deferrable:
+                run = self._look_or_defer(context, hook, watch, bounds)
+            else:
+                run = self._wait_here(hook, watch, self.polling, bounds)
+        except CensusTimeoutError:
+            self._give_up(hook, watch, "timeout")
+        except AirflowTaskTimeout:
+            self._release(hook, watch, "execution_timeout")
+            raise
+        finally:
+            self._waiting_for = None
+        return self._settle(context, hook, run, bounds)
+
+    def _settle(self, context: Context, hook: CensusHook, run: dict[str, Any], bounds: tasks.Bounds) -> int:
+        """Judge a finished run, unless Census skipped it for one that is to be waited for or joined."""
+        from airflow_provider_census.api import flows
+
+        if outcome(run) == "skipped" and self.if_running in {"wait", "join"}:
+            sync_id = tasks.find_sync(hook, self.sync_id, self.sync_label)
+            before = hook.drive(flows.survey(sync_id))
+            if before.busy is not None and (before.active is not None or self._skips < MOST_SKIPS):
+                self.log.info("Sync run %s was skipped for sync run %s.", run["id"], before.busy.get("id"))
+                if before.active is None:  # it was cancelled, and will be over soon
+                    self._skips += 1
+                    self._sleep(self.polling.pause(0.0, 1, random.Random()))
+                return self._start(context, hook, sync_id, bounds)
+        return self._conclude(context, hook, run)
 
     def _begin(self, hook: CensusHook, sync_id: str, full_sync: bool, before: Before) -> int:
         """Start a run."""
@@ -252,10 +362,12 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         watch = self._watch(sync_run_id)
         return self._wait_here(hook, watch, self.polling, self._bounds(), until_seen=True)
 
-    def _takes_over(self, hook: CensusHook, run: dict[str, Any], cleared: bool) -> bool:
+    def _takes_over(self, hook: CensusHook, run: dict[str, Any], joined: bool, cleared: bool) -> bool:
         """Tell whether the run of an earlier try makes another one needless."""
-        earlier = f"sync run {run['id']} of sync {run.get('sync_id')}, which an earlier try started"
-        if cleared and outcome(run) is None and self.cancel_on_kill and self.wait_for_completion:
+        did = "joined" if joined else "started"
+        earlier = f"sync run {run['id']} of sync {run.get('sync_id')}, which an earlier try {did}"
+        cancels = self.cancel_on_kill and self.wait_for_completion and not joined
+        if cleared and outcome(run) is None and cancels:
             run = self._after_kill(hook, run)
         if outcome(run) is None:
             self.log.info("Waiting on for %s.", earlier)
@@ -299,12 +411,12 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
     def _wait_here(
         self,
         hook: CensusHook,
-        watch: Watch,
+        watch: Lookout[tasks.T],
         polling: Polling,
         bounds: tasks.Bounds,
         *,
         until_seen: bool = False,
-    ) -> dict[str, Any]:
+    ) -> tasks.T:
         from airflow_provider_census.api import flows
 
         wait = flows.wait(
@@ -328,10 +440,11 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
             time.sleep(min(left, 1.0))
         raise CensusError("The task was killed while it waited for its sync run.")
 
-    def _release(self, hook: CensusHook, sync_run_id: int | str, kind: str) -> str:
-        """Cancel a run that has no time left."""
-        if kind == "timeout" and not self.cancel_on_timeout:
-            return super()._release(hook, sync_run_id, kind)
+    def _release(self, hook: CensusHook, watch: RunLookout[Any], kind: str) -> str:
+        """Cancel a run that has no time left, if it is ours."""
+        sync_run_id = watch.sync_run_id
+        if sync_run_id is None or self.joined or (kind == "timeout" and not self.cancel_on_timeout):
+            return super()._release(hook, watch, kind)
         try:
             hook.cancel_sync_run(sync_run_id)
         except CensusError as error:

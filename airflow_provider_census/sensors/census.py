@@ -1,11 +1,12 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""The sensor: waits for a sync run."""
+"""The sensor that waits for a sync run, and what the sensors have in common."""
 
 from __future__ import annotations
 
 import inspect
 import random
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -30,64 +31,49 @@ from airflow_provider_census.links.census import CensusSyncRunLink
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_census.api.flows import Watch
+    from airflow_provider_census.api.flows import RunLookout
     from airflow_provider_census.hooks.census import CensusHook
+    from airflow_provider_census.sensors.census_sync import CensusSyncSensor as CensusSyncSensor
 
 
-class CensusSyncRunSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
+class CensusSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
     """
-    Wait until a Census sync run has ended, and fail if it did not complete.
-
-    The verdict on a finished run is final: the task fails at once, without the retries that could only read
-    the same again. The task's return value is the finished run, as Census gave it.
+    A wait for a sync run, of which a subclass says which.
 
     ``timeout``, ``mode``, ``soft_fail``, ``silent_fail``, ``never_fail``, ``exponential_backoff`` and
     ``max_wait`` mean what they mean for every sensor of Airflow, also when it is deferred.
 
-    :param sync_run_id: id of the run (templated), such as the return value of ``CensusTriggerSyncOperator``.
-    :param census_conn_id: id of the Airflow connection, of type ``census`` (templated).
+    :param census_conn_id: id of the Airflow connection, of type ``census``.
     :param deferrable: wait in the triggerer, without a worker slot.
-    :param poke_interval: seconds, or a ``timedelta``, between two looks at the run; ``None`` lets them grow
-        with the time waited, from 5 to 60 seconds; 60 in mode ``reschedule``.
-    :param on_skipped_run: what it means if Census skipped the run because an earlier run of the sync was
-        still going: ``"fail"``, ``"skip"`` (the task) or ``"succeed"``.
-    :param max_records_failed: fail if the destination rejected more records; ``None`` for any number.
-    :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number.
-    :raises ValueError: if an argument is not what it should be.
-    :raises CensusNotFoundError: if there is no such run.
-    :raises CensusSyncRunError: if the run ended in another way than it should; also an
-        ``AirflowFailException``.
-    :raises AirflowSensorTimeout: if the run goes on after ``timeout``.
+    :param poke_interval: seconds, or a ``timedelta``, between two looks; ``None`` lets them grow with the
+        time waited, from 5 to 60 seconds; 60 in mode ``reschedule``.
+    :param tolerance: which ends of the run are a success.
     """
 
-    template_fields: Sequence[str] = ("sync_run_id", "census_conn_id")
     operator_extra_links = (CensusSyncRunLink(),)
     ui_color = "#f5e9ff"
     cancel_on_kill = False
     timeout_error = AirflowSensorTimeout
-    _poking: tuple[CensusHook, Watch] | None = None
+    run_known = True
+    """Whether it is known from the beginning for which run to wait."""
+    _poking: tuple[CensusHook, RunLookout[Any]] | None = None
 
     def __init__(
         self,
         *,
-        sync_run_id: int | str,
-        census_conn_id: str = tasks.DEFAULT_CONN_ID,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poke_interval: timedelta | float | None = None,
-        on_skipped_run: str = "fail",
-        max_records_failed: int | None = None,
-        max_records_invalid: int | None = None,
+        census_conn_id: str,
+        deferrable: bool,
+        poke_interval: timedelta | float | None,
+        tolerance: Tolerance,
         **kwargs: Any,
     ) -> None:
         if poke_interval is not None:
             kwargs["poke_interval"] = poke_interval
         super().__init__(**kwargs)
-        tasks.early_id("sync_run_id", sync_run_id)
-        self.sync_run_id = sync_run_id
         self.census_conn_id = census_conn_id
         tasks.flag("deferrable", deferrable)
         self.deferrable = deferrable
-        self.tolerance = Tolerance(on_skipped_run, max_records_failed, max_records_invalid)
+        self.tolerance = tolerance
         grows = poke_interval is None and not self.exponential_backoff
         self.polling = Polling(
             None if grows else self.poke_interval,
@@ -96,33 +82,51 @@ class CensusSyncRunSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
             max_wait=self.max_wait.total_seconds() if self.max_wait else None,
         )
 
+    @abstractmethod
+    def _lookout(self, context: Context, hook: CensusHook) -> RunLookout[Any]:
+        """Make what is waited with."""
+
+    def _lookout_again(
+        self, context: Context, hook: CensusHook, sync_run_id: Any, known: dict[str, Any]
+    ) -> RunLookout[Any]:
+        """
+        Make what is waited with after a time in the triggerer.
+
+        :param sync_run_id: the run that the triggerer told of.
+        :param known: what was known before.
+        """
+        return self._watch(sync_run_id)
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait for the run: in the triggerer if deferrable, else as Airflow's sensors do."""
         if not self.deferrable:
-            self._poking = self._begin_poking()
+            self._poking = self._begin_poking(context)
             # The plain method, for Airflow 2 takes a call of the decorated one for one from outside a task.
             loop = inspect.unwrap(BaseSensorOperator.execute)
             return cast("dict[str, Any]", loop(self, context))
         bounds = self._bounds()
         with self._as_a_sensor():
             hook = self._hook()
-            run = self._look_or_defer(context, hook, self.sync_run_id, bounds)
+            run = self._look_or_defer(context, hook, self._lookout(context, hook), bounds)
             return self._conclude(context, hook, run)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look at the run once."""
-        hook, watch = self._poking = self._poking or self._begin_poking()
+        """Look once."""
+        hook, watch = self._poking = self._poking or self._begin_poking(context)
         run = self._look(context, hook, watch, alone=self.reschedule)
         return PokeReturnValue(run is not None, None if run is None else self._conclude(context, hook, run))
 
-    def _begin_poking(self) -> tuple[CensusHook, Watch]:
-        return self._hook(), self._watch(self.sync_run_id)
+    def _begin_poking(self, context: Context) -> tuple[CensusHook, RunLookout[Any]]:
+        hook = self._hook()
+        return hook, self._lookout(context, hook)
 
-    def execute_complete(self, context: Context, event: Any = None, **bounds: Any) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Any = None, **known: Any) -> dict[str, Any]:
         """Take over from the triggerer: read the run again, and judge it."""
         with self._as_a_sensor():
             hook = self._hook()
-            run = self._resume(context, hook, event, self._bounds(bounds))
+            sync_run_id, kind, message = tasks.read_event(event, run_known=self.run_known)
+            watch = self._lookout_again(context, hook, sync_run_id, known)
+            run = self._resume(context, hook, watch, kind, message, self._bounds(known))
             return self._conclude(context, hook, run)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -131,7 +135,7 @@ class CensusSyncRunSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         with self._as_a_sensor():
             hook = self._hook()
-            run = self._lost_trigger(context, hook, self.sync_run_id, next_kwargs or {})
+            run = self._lost_trigger(context, hook, self._lookout(context, hook), next_kwargs or {})
             return self._conclude(context, hook, run)
 
     @contextmanager
@@ -168,3 +172,66 @@ FINAL: dict[type[CensusSyncRunError], type[CensusSyncRunError]] = {
     for kind in CensusSyncRunError.__subclasses__()
 }
 """The errors of a finished run, each as a class that Airflow does not retry besides."""
+
+
+class CensusSyncRunSensor(CensusSensor):
+    """
+    Wait until a Census sync run has ended, and fail if it did not complete.
+
+    The verdict on a finished run is final: the task fails at once, without the retries that could only read
+    the same again. The task's return value is the finished run, as Census gave it.
+
+    ``timeout``, ``mode``, ``soft_fail``, ``silent_fail``, ``never_fail``, ``exponential_backoff`` and
+    ``max_wait`` mean what they mean for every sensor of Airflow, also when it is deferred.
+
+    :param sync_run_id: id of the run (templated), such as the return value of ``CensusTriggerSyncOperator``.
+    :param census_conn_id: id of the Airflow connection, of type ``census`` (templated).
+    :param deferrable: wait in the triggerer, without a worker slot.
+    :param poke_interval: seconds, or a ``timedelta``, between two looks at the run; ``None`` lets them grow
+        with the time waited, from 5 to 60 seconds; 60 in mode ``reschedule``.
+    :param on_skipped_run: what it means if Census skipped the run because an earlier run of the sync was
+        still going: ``"fail"``, ``"skip"`` (the task) or ``"succeed"``.
+    :param max_records_failed: fail if the destination rejected more records; ``None`` for any number.
+    :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number.
+    :raises ValueError: if an argument is not what it should be.
+    :raises CensusNotFoundError: if there is no such run.
+    :raises CensusSyncRunError: if the run ended in another way than it should; also an
+        ``AirflowFailException``.
+    :raises AirflowSensorTimeout: if the run goes on after ``timeout``.
+    """
+
+    template_fields: Sequence[str] = ("sync_run_id", "census_conn_id")
+
+    def __init__(
+        self,
+        *,
+        sync_run_id: int | str,
+        census_conn_id: str = tasks.DEFAULT_CONN_ID,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poke_interval: timedelta | float | None = None,
+        on_skipped_run: str = "fail",
+        max_records_failed: int | None = None,
+        max_records_invalid: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            census_conn_id=census_conn_id,
+            deferrable=deferrable,
+            poke_interval=poke_interval,
+            tolerance=Tolerance(on_skipped_run, max_records_failed, max_records_invalid),
+            **kwargs,
+        )
+        tasks.early_id("sync_run_id", sync_run_id)
+        self.sync_run_id = sync_run_id
+
+    def _lookout(self, context: Context, hook: CensusHook) -> RunLookout[Any]:
+        return self._watch(self.sync_run_id)
+
+
+def __getattr__(name: str) -> type[CensusSensor]:
+    """Offer the other sensor, which only costs those who use it."""
+    if name != "CensusSyncSensor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from airflow_provider_census.sensors.census_sync import CensusSyncSensor
+
+    return CensusSyncSensor

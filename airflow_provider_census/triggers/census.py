@@ -9,6 +9,7 @@ import importlib
 import inspect
 import random
 import time
+from abc import abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -33,41 +34,26 @@ CANCEL_TIME = 12.0
 its run; in all less than the 30 that Airflow gives (``[triggerer] on_kill_timeout``)."""
 
 
-class CensusSyncRunTrigger(BaseTrigger):
+class WaitTrigger(BaseTrigger):
     """
-    Wait until a sync run has ended, however it has, or the wait is over.
+    A wait for sync runs, of which a subclass says which; its arguments are what is serialized.
 
-    The event says which run and why, nothing else: the worker reads the run itself.
-
-    :param sync_run_id: id of the run.
-    :param census_conn_id: id of the Airflow connection.
-    :param poll_interval: seconds between two looks; ``None`` lets them grow with the time waited.
-    :param exponential_backoff: double the pause at every look, from ``poll_interval`` on.
-    :param max_wait: seconds at most between two looks with ``exponential_backoff``.
-    :param silent_fail: go on waiting when the token is rejected or the run does not exist.
-    :param started: when the wait began, in seconds since the epoch; ``None`` for now.
-    :param deadline: when the wait is over, in seconds since the epoch; ``None`` for never.
-    :param execution_deadline: the same for the task's ``execution_timeout``.
-    :param cancel_on_kill: cancel the run when a user marks the waiting task as failed or success, clears or
-        deletes it.
+    The event says how the wait ended and, where it is known, for which run, nothing else: the worker reads
+    the run itself.
     """
 
     def __init__(
         self,
-        sync_run_id: int | str,
-        census_conn_id: str = "census_default",
-        poll_interval: float | None = None,
-        exponential_backoff: bool = False,
-        max_wait: float | None = None,
-        silent_fail: bool = False,
-        started: float | None = None,
-        deadline: float | None = None,
-        execution_deadline: float | None = None,
-        cancel_on_kill: bool = False,
-        **_of_another_release: Any,
+        census_conn_id: str,
+        poll_interval: float | None,
+        exponential_backoff: bool,
+        max_wait: float | None,
+        silent_fail: bool,
+        started: float | None,
+        deadline: float | None,
+        execution_deadline: float | None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.sync_run_id = sync_run_id
         self.census_conn_id = census_conn_id
         self.poll_interval = poll_interval
         self.exponential_backoff = exponential_backoff
@@ -76,67 +62,31 @@ class CensusSyncRunTrigger(BaseTrigger):
         self.started = started
         self.deadline = deadline
         self.execution_deadline = execution_deadline
-        self.cancel_on_kill = cancel_on_kill
-        self._waiting = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give the arguments from which the triggerer makes this trigger again."""
-        return f"{__name__}.CensusSyncRunTrigger", {name: getattr(self, name) for name in ARGUMENTS}
+        kind = type(self)
+        parameters = inspect.signature(kind).parameters.values()
+        names = [each.name for each in parameters if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        return f"{kind.__module__}.{kind.__qualname__}", {name: getattr(self, name) for name in names}
+
+    @abstractmethod
+    def _lookout(self, hook: CensusHook) -> flows.RunLookout[Any]:
+        """Make what is waited with."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and tell how the wait ended."""
-        self._waiting = True
-        try:
-            end = await self._wait()
-        except asyncio.CancelledError:
-            # From Airflow 3.3 on, the triggerer calls on_kill by itself, and not when it stops.
-            if not hasattr(BaseTrigger, "on_kill"):
-                await self.on_kill()
-            raise
-        self._waiting = False
-        yield TriggerEvent({"sync_run_id": self.sync_run_id, **end})
-
-    async def on_kill(self) -> None:
-        """
-        Cancel the run if a user killed the task.
-
-        The triggerer also ends a trigger that another triggerer took over, or all of them when it stops: then
-        the task is still deferred, and its run goes on.
-        """
-        if not self.cancel_on_kill or not self._waiting or self.task_instance is None:
-            return
-        self._waiting = False
-        work = asyncio.create_task(self._cancel_if_killed())
-        # The triggerer cancels a trigger anew every second until it is done, which would cut this short. When
-        # it stops, it cancels the work itself.
-        while not work.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({work})
-        await work
-
-    async def _cancel_if_killed(self) -> None:
-        try:
-            # On Python 3.10 and 3.11 a blocking call is only possible in a thread here.
-            state = await asyncio.wait_for(asyncio.to_thread(task_state, self.task_instance), STATE_TIME)
-        except Exception as error:  # noqa: BLE001 - whatever Airflow could not tell, the run must not suffer for it
-            self.log.warning("Cannot tell whether the task was killed; its sync run goes on: %r", error)
-            return
-        if state == DEFERRED:
-            return
-        self.log.warning("The task is %s now: cancelling sync run %s.", state, self.sync_run_id)
-        cancel = (await self._hook()).arun(endpoints.cancel_sync_run(self.sync_run_id))
-        try:
-            await asyncio.wait_for(cancel, CANCEL_TIME)
-        except (CensusError, asyncio.TimeoutError) as error:
-            self.log.warning("Sync run %s may go on: %r", self.sync_run_id, error)
-
-    async def _wait(self) -> dict[str, str]:
         hook = await self._hook()
+        lookout = self._lookout(hook)
+        end = await self._wait(hook, lookout)
+        yield TriggerEvent({"sync_run_id": lookout.sync_run_id, **end})
+
+    async def _wait(self, hook: CensusHook, lookout: flows.RunLookout[Any]) -> dict[str, str]:
         started = time.time() if self.started is None else self.started
         deadlines = [moment for moment in (self.deadline, self.execution_deadline) if moment is not None]
         deadline = min(deadlines, default=None)
         wait = flows.wait(
-            flows.Watch(self.sync_run_id, self.log, time.time, endure=self.silent_fail),
+            lookout,
             Polling(self.poll_interval, exponential_backoff=self.exponential_backoff, max_wait=self.max_wait),
             started=started,
             deadline=deadline,
@@ -174,8 +124,97 @@ class CensusSyncRunTrigger(BaseTrigger):
         await hook.adrive(wait)
 
 
-ARGUMENTS = tuple(
-    name
-    for name, parameter in inspect.signature(CensusSyncRunTrigger).parameters.items()
-    if parameter.kind is not inspect.Parameter.VAR_KEYWORD
-)
+class CensusSyncRunTrigger(WaitTrigger):
+    """
+    Wait until a sync run has ended, however it has, or the wait is over.
+
+    :param sync_run_id: id of the run.
+    :param census_conn_id: id of the Airflow connection.
+    :param poll_interval: seconds between two looks; ``None`` lets them grow with the time waited.
+    :param exponential_backoff: double the pause at every look, from ``poll_interval`` on.
+    :param max_wait: seconds at most between two looks with ``exponential_backoff``.
+    :param silent_fail: go on waiting when the token is rejected or the run does not exist.
+    :param started: when the wait began, in seconds since the epoch; ``None`` for now.
+    :param deadline: when the wait is over, in seconds since the epoch; ``None`` for never.
+    :param execution_deadline: the same for the task's ``execution_timeout``.
+    :param cancel_on_kill: cancel the run when a user marks the waiting task as failed or success, clears or
+        deletes it.
+    """
+
+    def __init__(
+        self,
+        sync_run_id: int | str,
+        census_conn_id: str = "census_default",
+        poll_interval: float | None = None,
+        exponential_backoff: bool = False,
+        max_wait: float | None = None,
+        silent_fail: bool = False,
+        started: float | None = None,
+        deadline: float | None = None,
+        execution_deadline: float | None = None,
+        cancel_on_kill: bool = False,
+        **_of_another_release: Any,
+    ) -> None:
+        super().__init__(
+            census_conn_id,
+            poll_interval,
+            exponential_backoff,
+            max_wait,
+            silent_fail,
+            started,
+            deadline,
+            execution_deadline,
+        )
+        self.sync_run_id = sync_run_id
+        self.cancel_on_kill = cancel_on_kill
+        self._waiting = False
+
+    def _lookout(self, hook: CensusHook) -> flows.Watch:
+        return flows.Watch(self.sync_run_id, self.log, time.time, endure=self.silent_fail)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and tell how the wait ended."""
+        self._waiting = True
+        try:
+            async for event in super().run():
+                self._waiting = False
+                yield event
+        except asyncio.CancelledError:
+            # From Airflow 3.3 on, the triggerer calls on_kill by itself, and not when it stops.
+            if not hasattr(BaseTrigger, "on_kill"):
+                await self.on_kill()
+            raise
+
+    async def on_kill(self) -> None:
+        """
+        Cancel the run if a user killed the task.
+
+        The triggerer also ends a trigger that another triggerer took over, or all of them when it stops: then
+        the task is still deferred, and its run goes on.
+        """
+        if not self.cancel_on_kill or not self._waiting or self.task_instance is None:
+            return
+        self._waiting = False
+        work = asyncio.create_task(self._cancel_if_killed())
+        # The triggerer cancels a trigger anew every second until it is done, which would cut this short. When
+        # it stops, it cancels the work itself.
+        while not work.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({work})
+        await work
+
+    async def _cancel_if_killed(self) -> None:
+        try:
+            # On Python 3.10 and 3.11 a blocking call is only possible in a thread here.
+            state = await asyncio.wait_for(asyncio.to_thread(task_state, self.task_instance), STATE_TIME)
+        except Exception as error:  # noqa: BLE001 - whatever Airflow could not tell, the run must not suffer for it
+            self.log.warning("Cannot tell whether the task was killed; its sync run goes on: %r", error)
+            return
+        if state == DEFERRED:
+            return
+        self.log.warning("The task is %s now: cancelling sync run %s.", state, self.sync_run_id)
+        cancel = (await self._hook()).arun(endpoints.cancel_sync_run(self.sync_run_id))
+        try:
+            await asyncio.wait_for(cancel, CANCEL_TIME)
+        except (CensusError, asyncio.TimeoutError) as error:
+            self.log.warning("Sync run %s may go on: %r", self.sync_run_id, error)
