@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import importlib
 import inspect
 import random
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -27,10 +26,12 @@ from airflow_provider_census.api.types import Sync, SyncRun
 from airflow_provider_census.api.versions import END_OF_V1
 from airflow_provider_census.exceptions import CensusError
 from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
+from airflow_provider_census.loading import load
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
+    from airflow_provider_census.transports.triggerer import TriggererTransport
     from airflow_provider_census.transports.worker import WorkerTransport
 
 P = ParamSpec("P")
@@ -322,7 +323,9 @@ class CensusHook(BaseHook):
 
     async def arun(self, request: Request[T]) -> T:
         """Send a request on an event loop, as :meth:`run` does on a worker."""
-        return await self.adrive(flows.fetch(request, (await self.asettings()).base_url))
+        async with self.aopen() as transport:
+            settings = await transport.settings()
+            return await self.adrive(flows.fetch(request, settings.base_url))
 
     def drive(self, flow: flows.Flow[T], sleep: Callable[[float], None] = time.sleep) -> T:
         """
@@ -347,14 +350,26 @@ class CensusHook(BaseHook):
             except CensusError as failure:
                 error = failure
 
+    @asynccontextmanager
+    async def aopen(self) -> AsyncIterator[TriggererTransport]:
+        """
+        Keep a line to Census on an event loop, which all users of this Airflow connection share there.
+
+        Whatever :meth:`adrive`, :meth:`arun` and :meth:`asettings` do meanwhile goes over it. The connection
+        is looked up once for all, again when Census rejects its token, and every five minutes.
+        """
+        triggerer = await load("airflow_provider_census.transports.triggerer")
+        name = self.census_conn_id, self.api_version
+        async with triggerer.TriggererTransport.open(
+            name, self._look_up, self.log, self._settings
+        ) as transport:
+            yield transport
+
     async def adrive(self, flow: flows.Flow[T]) -> T:
-        """Carry out a flow on an event loop, all its requests over the same connections."""
-        # In a thread, for to import an HTTP library takes longer than a loop may be held.
-        module = "airflow_provider_census.transports.triggerer"
-        transports: Any = await asyncio.to_thread(importlib.import_module, module)
+        """Carry out a flow on an event loop, over the line that all users of this connection share there."""
         result: Any = None
         error: CensusError | None = None
-        async with transports.TriggererTransport.open(await self.asettings(), self.log) as transport:
+        async with self.aopen() as transport:
             while True:
                 try:
                     step = flow.send(result) if error is None else flow.throw(error)
@@ -381,9 +396,17 @@ class CensusHook(BaseHook):
         return self._settings
 
     async def asettings(self) -> connection.Settings:
-        """What the connection says, for use on an event loop."""
-        if self._settings is None:
-            self._settings = self._read(await get_async_connection(self.census_conn_id))
+        """
+        What the connection says, for use on an event loop.
+
+        :raises CensusConfigError: if a field is missing or cannot be used.
+        """
+        async with self.aopen() as transport:
+            self._settings = await transport.settings()
+            return self._settings
+
+    async def _look_up(self) -> connection.Settings:
+        self._settings = self._read(await get_async_connection(self.census_conn_id))
         return self._settings
 
     def _read(self, conn: Connection) -> connection.Settings:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
 import random
 import time
@@ -13,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -20,6 +20,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_census.api import endpoints, flows
 from airflow_provider_census.api.polling import Polling
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
+from airflow_provider_census.loading import load
 from airflow_provider_census.task_state import DEFERRED, task_state
 
 if TYPE_CHECKING:
@@ -32,6 +33,16 @@ STATE_TIME = 15.0
 CANCEL_TIME = 12.0
 """Seconds that Airflow may take to tell the state of a task that may have been killed, and Census to cancel
 its run; in all less than the 30 that Airflow gives (``[triggerer] on_kill_timeout``)."""
+
+TURN = 0.004
+TURNS = 4.0
+"""Seconds between the first looks of waits that begin together, and after which a next round of them begins:
+a triggerer that starts has a thousand waits, and those that look together would go on doing so."""
+
+NEXT_TURN: WeakKeyDictionary[asyncio.AbstractEventLoop, float] = WeakKeyDictionary()
+"""When on the clock of an event loop the next wait may look first."""
+
+RNG = random.Random()
 
 
 class WaitTrigger(BaseTrigger):
@@ -83,6 +94,7 @@ class WaitTrigger(BaseTrigger):
 
     async def _wait(self, hook: CensusHook, lookout: flows.RunLookout[Any]) -> dict[str, str]:
         started = time.time() if self.started is None else self.started
+        await asyncio.sleep(_turn())
         deadlines = [moment for moment in (self.deadline, self.execution_deadline) if moment is not None]
         deadline = min(deadlines, default=None)
         wait = flows.wait(
@@ -91,7 +103,7 @@ class WaitTrigger(BaseTrigger):
             started=started,
             deadline=deadline,
             now=time.time,
-            rng=random.Random(),
+            rng=RNG,
         )
         left = None if deadline is None else max(0.0, deadline - time.time()) + LAST_LOOK
         try:
@@ -103,25 +115,36 @@ class WaitTrigger(BaseTrigger):
         return {"event": "ended"}
 
     async def _hook(self) -> CensusHook:
-        # In a thread, for the import takes longer than the loop may be held.
-        module: Any = await asyncio.to_thread(importlib.import_module, "airflow_provider_census.hooks.census")
+        module = await load("airflow_provider_census.hooks.census")
         hook: CensusHook = module.CensusHook(self.census_conn_id)
         return hook
 
     async def _look_up_and(self, hook: CensusHook, wait: flows.Flow[Any]) -> None:
         """Carry out the wait, once Airflow, or its secrets backend, gives the connection."""
         pause = 1.0
-        while True:
-            try:
-                await hook.asettings()
-                break
-            except (CensusError, AirflowNotFoundException):
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever a secrets backend fails with
-                self.log.warning("Cannot get the connection %s yet: %r", self.census_conn_id, error)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, 60.0)
-        await hook.adrive(wait)
+        async with hook.aopen():
+            while True:
+                try:
+                    await hook.asettings()
+                    break
+                except (CensusError, AirflowNotFoundException):
+                    raise
+                except Exception as error:  # noqa: BLE001 - whatever a secrets backend fails with
+                    self.log.warning("Cannot get the connection %s yet: %r", self.census_conn_id, error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 60.0)
+            await hook.adrive(wait)
+
+
+def _turn() -> float:
+    """Tell how many seconds a wait that begins now leaves to those that began just before it."""
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    turn = NEXT_TURN.get(loop, now)
+    if not now <= turn < now + TURNS:
+        turn = now
+    NEXT_TURN[loop] = turn + TURN
+    return turn - now
 
 
 class CensusSyncRunTrigger(WaitTrigger):

@@ -23,9 +23,7 @@ from airflow_provider_census.exceptions import CensusConfigError
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.sandbox import Sandbox
 
-LIFTED = sorted(
-    name for name, method in vars(CensusHook).items() if hasattr(method, "__wrapped__") and callable(method)
-)
+LIFTED = sorted(name for name, method in vars(CensusHook).items() if hasattr(method, "__signature__"))
 TOKEN = "secret-token:abc"
 
 

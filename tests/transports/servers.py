@@ -172,9 +172,11 @@ class Proxy(Listener):
 
 def pour(source: socket.socket, sink: socket.socket) -> None:
     with suppress(OSError):
-        while chunk := source.recv(65536):
-            sink.sendall(chunk)
-        sink.shutdown(socket.SHUT_WR)
+        try:
+            while chunk := source.recv(65536):
+                sink.sendall(chunk)
+        finally:
+            sink.shutdown(socket.SHUT_WR)
 
 
 def read_request(stream: Any, connection: int) -> Received | None:

@@ -15,13 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from servers import CLOSE, HANG, RESET, Authority, Proxy, Server, answer, data
 
 import airflow_provider_census
 from airflow_provider_census.api import endpoints, flows, responses
-from airflow_provider_census.api.connection import Settings
 from airflow_provider_census.api.request import Request
 from airflow_provider_census.exceptions import (
     CensusApiError,
@@ -33,7 +31,6 @@ from airflow_provider_census.exceptions import (
     CensusRateLimitError,
 )
 from airflow_provider_census.hooks.census import CensusHook
-from airflow_provider_census.transports import triggerer
 
 TOKEN = "secret-token:abc"
 GET = endpoints.get_sync_run(94)
@@ -301,35 +298,6 @@ def test_a_flow_keeps_its_connection_in_the_triggerer(monkeypatch: pytest.Monkey
         fetched = asyncio.run(hook.adrive(flows.fetch(endpoints.list_sources(), server.url)))
     assert fetched == [1, 2]
     assert [request.connection for request in server.received] == [1, 1]
-
-
-@pytest.mark.parametrize("failing", [False, True])
-def test_all_waits_of_a_loop_share_one_session_and_the_last_one_closes_it(
-    monkeypatch: pytest.MonkeyPatch, failing: bool
-) -> None:
-    opened: list[aiohttp.ClientSession] = []
-    open_session = triggerer._session
-
-    async def opening(settings: Settings) -> aiohttp.ClientSession:
-        if failing:
-            raise CensusConfigError("no authorities")
-        opened.append(await open_session(settings))
-        return opened[-1]
-
-    async def ask(number: int) -> list[Any]:
-        return await asyncio.gather(*(CensusHook().arun(GET) for _ in range(number)), return_exceptions=True)
-
-    async def twice() -> list[Any]:
-        answers = [*await ask(20), *await ask(1)]
-        assert triggerer.POOLS[asyncio.get_running_loop()] == {}
-        return answers
-
-    monkeypatch.setattr(triggerer, "_session", opening)
-    with Server(*[OK] * 21) as server:
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:t@127.0.0.1:{server.port}/http")
-        answers = asyncio.run(twice())
-    assert {type(answer) for answer in answers} == {CensusConfigError if failing else dict}
-    assert [session.closed for session in opened] == ([] if failing else [True, True])
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])

@@ -1,0 +1,354 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""What all users of an Airflow connection share on an event loop: its look-ups, and the sockets to Census."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+from servers import Received, Server, answer, data
+
+from airflow_provider_census.api import endpoints
+from airflow_provider_census.exceptions import CensusAuthError, CensusConfigError
+from airflow_provider_census.hooks import census as hooks
+from airflow_provider_census.hooks.census import CensusHook
+from airflow_provider_census.transports import triggerer
+
+GET = endpoints.get_sync_run(94)
+RUN = {"id": 94, "status": "working"}
+
+
+@dataclass
+class Airflow:
+    """Where hooks look the connection up: what it says, and how often it was asked."""
+
+    set: Callable[..., None]
+    look_ups: int = 0
+    failure: Exception | None = None
+
+    def point_to(self, server: Server, token: str) -> None:
+        """Have all connections lead to a server, with a token."""
+        conn = {"conn_type": "census", "host": server.url, "password": token, "extra": {"attempts": 1}}
+        for name in ("DEFAULT", "OTHER"):
+            self.set(f"AIRFLOW_CONN_CENSUS_{name}", json.dumps(conn))
+
+
+@pytest.fixture
+def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
+    airflow = Airflow(monkeypatch.setenv)
+    look_up = hooks.get_async_connection
+
+    async def counted(conn_id: str) -> Any:
+        airflow.look_ups += 1
+        await asyncio.sleep(0.01)  # as long as it takes others to ask for the same
+        if airflow.failure is not None:
+            raise airflow.failure
+        return await look_up(conn_id)
+
+    monkeypatch.setattr(hooks, "get_async_connection", counted)
+    return airflow
+
+
+class Guarded(Server):
+    """A Census that takes one token only."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(self._check)
+        self.token = token
+
+    def _check(self, request: Received) -> bytes:
+        good = request.headers["authorization"] == f"Bearer {self.token}"
+        return data(RUN) if good else answer({"message": "Who?"}, 401)
+
+    @property
+    def rejected(self) -> int:
+        return sum(request.headers["authorization"] != f"Bearer {self.token}" for request in self.received)
+
+
+async def ask(number: int) -> list[Any]:
+    """Ask with so many hooks at the same time; answers or errors."""
+    return await asyncio.gather(*(CensusHook().arun(GET) for _ in range(number)), return_exceptions=True)
+
+
+def lines() -> dict[Any, triggerer.Line]:
+    return triggerer.LINES.get(asyncio.get_running_loop(), {})
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_all_users_share_one_session_and_the_last_one_closes_it(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch, failing: bool
+) -> None:
+    opened: list[aiohttp.ClientSession] = []
+    open_session = triggerer._session
+
+    async def opening() -> aiohttp.ClientSession:
+        if failing:
+            raise CensusConfigError("no authorities")
+        opened.append(await open_session())
+        return opened[-1]
+
+    async def twice() -> list[Any]:
+        answers = [*await ask(20), *await ask(1)]
+        assert lines() == {}
+        return answers
+
+    monkeypatch.setattr(triggerer, "_session", opening)
+    with Guarded("one") as server:
+        airflow.point_to(server, "one")
+        answers = asyncio.run(twice())
+    assert {type(answer) for answer in answers} == {CensusConfigError if failing else dict}
+    assert [session.closed for session in opened] == ([] if failing else [True, True])
+
+
+def test_many_users_take_few_sockets_and_one_look_up(airflow: Airflow) -> None:
+    with Guarded("one") as server:
+        airflow.point_to(server, "one")
+        assert asyncio.run(ask(triggerer.MOST_CONNECTIONS + 50)) == [RUN] * (triggerer.MOST_CONNECTIONS + 50)
+    assert server.connections <= triggerer.MOST_CONNECTIONS
+    assert airflow.look_ups == 1
+
+
+def test_connections_of_airflow_do_not_share(airflow: Airflow) -> None:
+    async def both() -> None:
+        async with CensusHook().aopen(), CensusHook("census_other").aopen():
+            assert len(lines()) == 2
+            await asyncio.gather(CensusHook().arun(GET), CensusHook("census_other").arun(GET))
+
+    with Guarded("one") as server:
+        airflow.point_to(server, "one")
+        asyncio.run(both())
+    assert airflow.look_ups == 2
+
+
+def test_a_version_of_the_hook_is_not_that_of_others(airflow: Airflow) -> None:
+    async def both() -> list[str]:
+        async with CensusHook().aopen(), CensusHook(api_version="v2").aopen():
+            return [
+                (await CensusHook(api_version=version).asettings()).api_version for version in (None, "v2")
+            ]
+
+    with Server() as server:
+        airflow.point_to(server, "one")
+        assert asyncio.run(both()) == ["v1", "v2"]
+
+
+def test_a_rotated_token_is_picked_up_by_all_with_one_look_up(airflow: Airflow) -> None:
+    async def before_and_after() -> None:
+        async with CensusHook().aopen():
+            assert await ask(30) == [RUN] * 30
+            server.token = "two"
+            airflow.point_to(server, "two")
+            assert await ask(30) == [RUN] * 30
+            assert (airflow.look_ups, server.rejected) == (2, 60)
+            assert await ask(30) == [RUN] * 30
+
+    with Guarded("one") as server:
+        airflow.point_to(server, "one")
+        asyncio.run(before_and_after())
+    assert airflow.look_ups == 2
+    assert server.rejected == 60  # thirty that were not rejected at that time, and thirty that were
+
+
+def test_a_token_that_stays_wrong_is_looked_up_once_more_for_all(airflow: Airflow) -> None:
+    async def in_vain() -> list[Any]:
+        async with CensusHook().aopen():
+            return [*await ask(30), *await ask(30), *await ask(1)]
+
+    with Guarded("two") as server:
+        airflow.point_to(server, "one")
+        answers = asyncio.run(in_vain())
+    assert {type(answer) for answer in answers} == {CensusAuthError}
+    assert airflow.look_ups == 2
+    assert len(server.received) == len(answers), "nobody is asked twice with a token that is the same"
+
+
+def test_a_token_that_is_wrong_for_long_is_looked_up_again(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late() -> None:
+        async with CensusHook().aopen():
+            assert [type(answer) for answer in await ask(2)] == [CensusAuthError] * 2
+            airflow.point_to(server, "two")
+            assert await ask(2) == [RUN] * 2
+
+    monkeypatch.setattr(triggerer, "VAIN", 0.0)
+    with Guarded("two") as server:
+        airflow.point_to(server, "one")
+        asyncio.run(late())
+
+
+@pytest.mark.parametrize("failure", [None, ConnectionError("no backend")], ids=["gone", "down"])
+def test_a_look_up_that_fails_at_a_401_leaves_the_token_as_it_was(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch, failure: Exception | None
+) -> None:
+    async def rejected() -> None:
+        async with CensusHook().aopen():
+            assert await ask(2) == [RUN] * 2
+            server.token = "two"
+            airflow.failure = failure
+            monkeypatch.delenv("AIRFLOW_CONN_CENSUS_DEFAULT")
+            assert [type(answer) for answer in await ask(2)] == [CensusAuthError] * 2
+            server.token = "one"
+            assert await ask(2) == [RUN] * 2
+
+    with Guarded("one") as server:
+        airflow.point_to(server, "one")
+        asyncio.run(rejected())
+
+
+async def looked(airflow: Airflow, times: int) -> None:
+    """Go on asking until there were so many look-ups, and the last one has ended."""
+    while airflow.look_ups < times:
+        await ask(1)
+    [line] = lines().values()
+    if line._looking is not None:
+        await asyncio.wait({line._looking})
+
+
+def test_what_is_no_longer_fresh_is_looked_up_again_before_anybody_is_rejected(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def rotate() -> None:
+        async with CensusHook().aopen():
+            assert await ask(2) == [RUN] * 2
+            airflow.point_to(server, "two")
+            await looked(airflow, 3)
+            server.token = "two"
+            assert await ask(2) == [RUN] * 2
+
+    monkeypatch.setattr(triggerer, "FRESH", 0.0)
+    monkeypatch.setattr(triggerer, "VAIN", 0.0)
+    with Guarded("one") as server:
+        airflow.point_to(server, "one")
+        asyncio.run(rotate())
+    assert {request.headers["authorization"] for request in server.received} == {"Bearer one", "Bearer two"}
+
+
+def test_what_is_fresh_is_not_looked_up_again(airflow: Airflow) -> None:
+    async def often() -> None:
+        async with CensusHook().aopen():
+            for _ in range(20):
+                await ask(1)
+
+    with Guarded("one") as server:
+        airflow.point_to(server, "one")
+        asyncio.run(often())
+    assert airflow.look_ups == 1
+
+
+def test_while_airflow_cannot_be_asked_what_the_connection_said_before_counts(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+
+    class Log:
+        def warning(self, message: str, *values: Any) -> None:
+            warnings.append(message % values)
+
+    async def outage() -> None:
+        async with CensusHook().aopen():
+            assert await ask(1) == [RUN]
+            airflow.failure = ConnectionError("no backend")
+            await looked(airflow, 3)
+            assert await ask(2) == [RUN] * 2
+
+    monkeypatch.setattr(CensusHook, "log", Log())
+    monkeypatch.setattr(hooks, "TOLD", {"v1"})
+    monkeypatch.setattr(triggerer, "FRESH", 0.0)
+    with Guarded("one") as server:
+        airflow.point_to(server, "one")
+        monkeypatch.setattr(triggerer, "VAIN", 0.0)
+        asyncio.run(outage())
+    assert warnings
+    assert all("no backend" in warning for warning in warnings)
+
+
+def test_a_look_up_that_fails_fails_all_that_wait_for_it_and_is_not_repeated_in_a_hurry(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def outage() -> None:
+        airflow.failure = ConnectionError("no backend")
+        async with CensusHook().aopen():
+            assert await ask(10) == [airflow.failure] * 10
+            assert await ask(10) == [airflow.failure] * 10
+            assert airflow.look_ups == 1
+            airflow.failure = None
+            monkeypatch.setattr(triggerer, "VAIN", 0.0)
+            monkeypatch.setattr(next(iter(lines().values())), "_look_again_at", 0.0)
+            assert await ask(10) == [RUN] * 10
+
+    with Guarded("one") as server:
+        airflow.point_to(server, "one")
+        asyncio.run(outage())
+    assert airflow.look_ups == 2
+
+
+def test_who_began_a_look_up_may_leave_before_it_is_done(airflow: Airflow) -> None:
+    async def leave() -> Any:
+        async with CensusHook().aopen():
+            first, second = (asyncio.create_task(CensusHook().arun(GET)) for _ in range(2))
+            while not airflow.look_ups:  # noqa: ASYNC110 - it is begun in one step, and told by nobody
+                await asyncio.sleep(0)
+            first.cancel()
+            return await second
+
+    with Guarded("one") as server:
+        airflow.point_to(server, "one")
+        assert asyncio.run(leave()) == RUN
+    assert airflow.look_ups == 1
+
+
+def test_a_connection_that_moves_to_another_host_takes_its_users_along(airflow: Airflow) -> None:
+    async def move() -> None:
+        async with CensusHook().aopen():
+            assert await ask(1) == [RUN]
+            here.token = "none"
+            airflow.point_to(there, "two")
+            assert await ask(2) == [RUN] * 2
+
+    with Guarded("one") as here, Guarded("two") as there:
+        airflow.point_to(here, "one")
+        asyncio.run(move())
+    assert len(there.received) == 2
+
+
+def test_event_loops_share_nothing(airflow: Airflow) -> None:
+    answers: list[Any] = []
+
+    def work() -> None:
+        answers.extend(asyncio.run(ask(3)))
+
+    with Guarded("one") as server:
+        airflow.point_to(server, "one")
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert answers == [RUN] * 9
+    assert airflow.look_ups == 3
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_loop_that_ends_amid_its_work_leaves_nothing_behind(airflow: Airflow) -> None:
+    async def amid() -> None:
+        await CensusHook().aopen().__aenter__()
+        await CensusHook().asettings()
+
+    with Guarded("one") as server:
+        airflow.point_to(server, "one")
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(amid())
+        loop.close()
+        assert asyncio.run(ask(2)) == [RUN] * 2
+        gc.collect()
+    assert loop not in triggerer.LINES
+    assert airflow.look_ups == 2
