@@ -4,12 +4,27 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
+import socketserver
 import sqlite3
+import subprocess
+import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from email import message_from_bytes
+from functools import partial
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import airflow
+import pendulum
 import pytest
 
 from airflow_provider_census.api.polling import Polling
@@ -17,6 +32,7 @@ from airflow_provider_census.links.census import CensusSyncRunLink
 from airflow_provider_census.sandbox import Sandbox
 
 EXAMPLES = Path(__file__).parent.parent / "example_dags"
+AIRFLOW_2 = airflow.__version__.startswith("2.")
 DAG_IDS = {path.stem.removeprefix("example_") for path in EXAMPLES.glob("*.py")}
 
 RunDag = Callable[..., Any]
@@ -80,6 +96,8 @@ def link(run: Any, dag: Any, name: str) -> str:
     except ImportError:
         from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
 
+    # Airflow leaves this off in the whole process when it clears a task.
+    DagSerialization._load_operator_extra_links = True
     operator = DagSerialization.from_dict(DagSerialization.to_dict(dag)).get_task(name.partition("[")[0])
     return operator.get_extra_links(task_instance(run, name), CensusSyncRunLink.name)
 
@@ -162,22 +180,243 @@ def test_after_load_does_not_sync_what_was_not_loaded(
     assert not census.triggers
 
 
-def test_mapped(examples: Any, run_dag: RunDag, census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Sandbox(token="secret-token:eu", pace=0.02) as europe:
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_EU", europe.connection_uri)
-        dag = examples["census_mapped"]
-        run = run_dag(dag)
-    tasks = [f"{task}[{index}]" for task in ("trigger", "wait", "sync_workspaces") for index in (0, 1)]
+def test_after_dbt(examples: Any, run_dag: RunDag, census: Sandbox) -> None:
+    dag = examples["census_after_dbt"]
+    models = {f"postgres://warehouse:5432/analytics/marts/{name}" for name in ("customers", "orders")}
+    timetable = dag.timetable
+    waits_for = timetable.dataset_condition if AIRFLOW_2 else timetable.asset_condition
+    assert {asset.uri for asset in waits_for.objects} == models
+    assert outcome(run_dag(dag)) == {"sync": "success"}
+    assert triggered(census) == [52]
+
+
+@pytest.fixture
+def warehouse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A database behind the connection ``warehouse``."""
+    path = tmp_path / "warehouse.db"
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("until", "days", "today", "syncs"),
+    [
+        pytest.param("2026-03-01", 30, "2026-03-01T12:00", [52], id="thirty days until the latest"),
+        pytest.param("2026-05-01", 3, "2026-06-01T12:00", [], id="days long gone"),
+    ],
+)
+def test_backfill(
+    examples: Any,
+    run_dag: RunDag,
+    census: Sandbox,
+    warehouse: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    until: str,
+    days: int,
+    today: str,
+    syncs: list[int],
+) -> None:
+    clock = SimpleNamespace(now=lambda _: pendulum.parse(today), instance=pendulum.instance)
+    monkeypatch.setattr("airflow.providers.standard.operators.latest_only.pendulum", clock)
+    # The latest run bears the date at which it starts in Airflow 3, and the day before in Airflow 2.
+    last = datetime.fromisoformat(until).replace(tzinfo=timezone.utc) - timedelta(days=int(AIRFLOW_2))
+    dates = [last - timedelta(days=before) for before in reversed(range(days))]
+    dag = examples["census_backfill"]
+    backfill = backfill_2 if AIRFLOW_2 else backfill_3
+    outcomes = [outcome(run) for run in backfill(dag, run_dag, monkeypatch, dates)]
+    assert [states["load"] for states in outcomes] == ["success"] * days
+    last_state = "success" if syncs else "skipped"
+    assert [states["sync"] for states in outcomes] == ["skipped"] * (days - 1) + [last_state]
+    assert triggered(census) == syncs
+    with sqlite3.connect(warehouse) as database:
+        loaded = [day for (day,) in database.execute("SELECT DISTINCT day FROM orders ORDER BY day")]
+    assert loaded == [f"{date:%Y-%m-%d}" for date in dates]
+
+
+def backfill_3(
+    dag: Any, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch, dates: list[datetime]
+) -> Iterator[Any]:
+    """Run a backfill that Airflow's own command made, one day after another as a scheduler would."""
+    from airflow import settings
+    from airflow.models.backfill import Backfill
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.state import DagRunState
+
+    with monkeypatch.context() as here:
+        here.setattr(type(dag), "test", lambda _: None)
+        run_dag(dag)  # only to make Airflow know it
+    command = [Path(sys.executable).parent / "airflow", "backfill", "create", "--dag-id", dag.dag_id]
+    command += ["--from-date", dates[0].isoformat(), "--to-date", dates[-1].isoformat()]
+    subprocess.run([*command, "--max-active-runs", "1"], check=True)
+
+    def made(*, dag: Any, logical_date: datetime, session: Any, **_: Any) -> Any:
+        (run,) = session.query(DagRun).filter_by(dag_id=dag.dag_id, logical_date=logical_date)
+        assert run.run_type == "backfill"
+        run.dag, run.state = dag, DagRunState.RUNNING
+        session.commit()
+        return run
+
+    monkeypatch.setattr("airflow.models.dagrun.get_or_create_dagrun", made)
+    with settings.Session() as session:
+        made_runs = session.query(DagRun).filter_by(dag_id=dag.dag_id, run_type="backfill", state="queued")
+        assert sorted(run.logical_date for run in made_runs) == dates
+        # A DAG may only have one that is not complete.
+        session.query(Backfill).update({Backfill.completed_at: dates[-1]})
+        session.commit()
+    for date in dates:
+        yield dag.test(logical_date=date)
+
+
+def backfill_2(
+    dag: Any, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch, dates: list[datetime]
+) -> Iterator[Any]:
+    """Run what a backfill of Airflow 2 would: runs that look like its own."""
+    from airflow.models import dag as module
+
+    create = module._get_or_create_dagrun
+
+    def made(*, execution_date: datetime, **kwargs: Any) -> Any:
+        interval = (execution_date, execution_date + timedelta(days=1))
+        kwargs |= {"run_id": f"backfill__{execution_date.isoformat()}", "data_interval": interval}
+        run = create(execution_date=execution_date, **kwargs)
+        assert run.run_type == "backfill"
+        return run
+
+    monkeypatch.setattr(module, "_get_or_create_dagrun", made)
+    for date in dates:
+        yield run_dag(dag, execution_date=date)
+
+
+@pytest.fixture
+def pool(examples: Any) -> None:
+    """The pool of ``census_many``, made by the command in its documentation."""
+    from airflow.cli.cli_parser import get_parser
+
+    (command,) = re.findall("`airflow (pools set census [^`]+)`", examples["census_many"].doc_md)
+    arguments = get_parser().parse_args(shlex.split(command))
+    assert arguments.include_deferred
+    arguments.func(arguments)
+
+
+@pytest.mark.usefixtures("pool")
+def test_many(examples: Any, run_dag: RunDag, census: Sandbox) -> None:
+    dag = examples["census_many"]
+    assert {dag.get_task(f"{group}.sync").pool for group in ("accounts", "contacts")} == {"census"}
+    run = run_dag(dag)
+    tasks = ["accounts.sync[0]", "accounts.sync[1]", "contacts.sync[0]", "summarise"]
     assert outcome(run) == dict.fromkeys(tasks, "success")
-    assert sorted(triggered(census)) == [52, 55, 58]
-    assert triggered(europe) == [52]
+    assert sorted(triggered(census)[:2]) == [52, 58]
+    assert triggered(census)[2:] == [55]
+
+
+@pytest.mark.usefixtures("pool")
+def test_many_tells_which_sync_did_not_complete(
+    examples: Any, run_dag: RunDag, census: Sandbox, capfd: pytest.CaptureFixture[str], caplog: Any
+) -> None:
+    census.fail_next(100, status=403, method="POST", path="/api/v1/syncs/58/trigger")
+    run = run_dag(examples["census_many"])
+    assert outcome(run) == {
+        "accounts.sync[0]": "success",
+        "accounts.sync[1]": "failed",
+        "contacts.sync[0]": "upstream_failed",
+        "summarise": "failed",
+    }
+    assert run.state == "failed"
+    assert triggered(census) == [52]
+    said = caplog.text + "".join(capfd.readouterr())
+    assert "Not completed: sync 58 (not run to its end), sync 55 (not run to its end)" in said
+
+
+def test_mapped(examples: Any, run_dag: RunDag, census: Sandbox) -> None:
+    dag = examples["census_mapped"]
+    run = run_dag(dag)
+    tasks = [f"{task}[{index}]" for task in ("trigger", "wait") for index in (0, 1)]
+    assert outcome(run) == dict.fromkeys(tasks, "success")
+    assert sorted(triggered(census)) == [52, 55]
     ids = {trigger.sync_id: trigger.sync_run_id for trigger in census.triggers}
     assert [xcom(run, f"trigger[{index}]") for index in (0, 1)] == [ids[52], ids[55]]
     assert [xcom(run, f"wait[{index}]")["id"] for index in (0, 1)] == [ids[52], ids[55]]
     assert link(run, dag, "wait[1]") == address(census, 55, ids[55])
-    assert link(run, dag, "sync_workspaces[1]") == address(europe, 52, europe.triggers[0].sync_run_id)
-    names = {task.rendered_map_index for task in run.get_task_instances()} - {None}
-    assert {"census_default, sync 58", "census_eu, sync 52"} <= names
+
+
+def test_workspaces(examples: Any, run_dag: RunDag, census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Sandbox(token="secret-token:eu", pace=0.02) as europe:
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_EU", europe.connection_uri)
+        dag = examples["census_workspaces"]
+        run = run_dag(dag)
+    assert outcome(run) == dict.fromkeys(["sync[0]", "sync[1]"], "success")
+    assert (triggered(census), triggered(europe)) == ([58], [52])
+    assert link(run, dag, "sync[1]") == address(europe, 52, europe.triggers[0].sync_run_id)
+    names = {task.rendered_map_index for task in run.get_task_instances()}
+    assert names == {"census_default, sync 58", "census_eu, sync 52"}
+
+
+def test_alerts(examples: Any, run_dag: RunDag, census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    dag = examples["census_alerts"]
+    task = dag.get_task("sync")
+    monkeypatch.setattr(task, "sync_id", 53)
+    monkeypatch.setattr(task, "retries", 0)
+    slack: list[bytes] = []
+    mail: list[bytes] = []
+    with listening(partial(Slack, slack)) as slack_port, listening(partial(Mail, mail)) as smtp_port:
+        address = {"conn_type": "slackwebhook", "host": f"http://127.0.0.1:{slack_port}", "password": "T/B/x"}
+        monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEFAULT", json.dumps(address))
+        extra = {"from_email": "airflow@example.com", "disable_ssl": True, "disable_tls": True}
+        address = {"conn_type": "smtp", "host": "127.0.0.1", "port": smtp_port, "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(address))
+        assert outcome(run_dag(dag)) == {"sync": "failed"}
+    (trigger,) = census.triggers
+    why = f"Sync run {trigger.sync_run_id} of sync 53 failed: JSON_ARRAY_ERROR"
+    where = f"{census.url}/syncs/53/history?sync_run_id={trigger.sync_run_id}"
+    (posted,) = slack
+    message = message_from_bytes(b"".join(mail))
+    assert message["Subject"] == "sync of census_alerts failed"
+    assert message["To"] == "data-team@example.com"
+    (part,) = (part for part in message.walk() if part.get_content_type() == "text/html")
+    for said in (json.loads(posted)["text"], part.get_payload(decode=True).decode()):
+        assert why in said
+        assert where in said
+        assert "census_alerts" in said.partition(where)[2], "the address of the log"
+
+
+@contextmanager
+def listening(handler: Any) -> Iterator[int]:
+    """Serve connections, each with a handler; gives the port."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+class Slack(BaseHTTPRequestHandler):
+    """Takes what is posted to a webhook."""
+
+    def __init__(self, posted: list[bytes], *args: Any) -> None:
+        self.posted = posted
+        super().__init__(*args)
+
+    def do_POST(self) -> None:
+        self.posted.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+
+class Mail(socketserver.StreamRequestHandler):
+    """Takes mails by SMTP, in as few words as that takes."""
+
+    def __init__(self, mail: list[bytes], *args: Any) -> None:
+        self.mail = mail
+        super().__init__(*args)
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 here\r\n")
+        while command := self.rfile.readline().strip().upper():
+            if command == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                while (line := self.rfile.readline()) != b".\r\n":
+                    self.mail.append(line)
+            self.wfile.write(b"221 bye\r\n" if command == b"QUIT" else b"250 ok\r\n")
 
 
 def test_hook(examples: Any, run_dag: RunDag, census: Sandbox) -> None:

@@ -1,0 +1,53 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""
+### Tell Slack and e-mail why a sync failed
+
+`on_failure_callback` takes the notifiers of Airflow's own providers. The error of a sync run names the run,
+Census' reason, the counts and the address of the run in Census, so an alert needs little more than that.
+
+A callback runs after the last try; `on_retry_callback` tells of the tries before.
+
+**Needs** the connections `census_default`, `slack_default` (Slack Incoming Webhook) and `smtp_default` (SMTP,
+with a from_email).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.slack.notifications.slack_webhook import SlackWebhookNotifier
+from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+from airflow_provider_census.operators.census import CensusTriggerSyncOperator
+
+# Where the worker died, there may be no exception.
+SUBJECT = "{{ ti.task_id }} of {{ ti.dag_id }} failed"
+WHY = "{{ exception | default('The worker is gone.', true) | e }}"
+LOG = "{{ ti.log_url }}"
+
+with DAG(
+    dag_id="census_alerts",
+    schedule=None,
+    default_args={
+        "on_failure_callback": [
+            SlackWebhookNotifier(text=f"*{SUBJECT}*\n{WHY}\n<{LOG}|Log>"),
+            SmtpNotifier(
+                to="data-team@example.com",
+                subject=SUBJECT,
+                html_content=f'<p>{WHY}</p><p><a href="{LOG}">Log</a></p>',
+            ),
+        ]
+    },
+    doc_md=__doc__,
+    tags=["census", "example"],
+):
+    CensusTriggerSyncOperator(
+        task_id="sync",
+        sync_id=52,
+        wait_for_completion=True,
+        retries=1,
+        retry_delay=timedelta(minutes=5),
+        max_records_failed=10,
+    )
