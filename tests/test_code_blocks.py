@@ -31,7 +31,7 @@ from airflow_provider_census.sandbox.runs import BEHAVIORS
 ROOT = Path(__file__).parent.parent
 AIRFLOW = tuple(int(number) for number in airflow.__version__.split(".")[:2])
 FENCE = re.compile(
-    r"^(?:<!-- (?P<mark>[^>]+) -->\n)?```(?P<language>[\w{}-]*)\n(?P<text>.*?)^```$", re.M | re.S
+    r"^(?:<!-- (?P<mark>[^>]+) -->\n)?```(?P<language>[^\s`]*)[^`\n]*\n(?P<text>.*?)^```$", re.M | re.S
 )
 
 
@@ -99,7 +99,8 @@ def _connections(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_every_block_is_of_a_kind_that_is_checked(block: Block) -> None:
-    assert block.language in {"python", "sh", "json", "text", "{eval-rst}", "{include}", "{toctree}"}
+    ours = {"python", "sh", "json", "text"}
+    assert block.language in ours | {"{eval-rst}", "{include}", "{literalinclude}", "{toctree}"}
     assert re.fullmatch(r"|needs Airflow \d\.\d+|not run: .+", block.mark)
     above = block.before.rstrip("\n").rpartition("\n")[2]
     assert block.mark or not re.fullmatch("<!--.*-->", above), "a comment must stand right above its block"

@@ -21,6 +21,9 @@ from airflow_provider_census.exceptions import CensusNotFoundError
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.sandbox import Sandbox
 
+PUBLISHED = 61
+"""How many operations Census publishes."""
+
 AWKWARD = "a/b c?d#é"
 RUN = {"id": 94, "sync_id": 52, "status": "completed"}
 PAYLOAD: dict[str, Any] = {
@@ -447,10 +450,10 @@ def test_every_operation_has_its_method_and_its_row() -> None:
 
 
 def test_there_are_as_many_operations_as_census_publishes() -> None:
-    assert len(set(OPERATIONS) - {"pause_sync", "resume_sync"}) == 61
+    assert len(set(OPERATIONS) - {"pause_sync", "resume_sync"}) == PUBLISHED
     # A create of either shape is two of them.
     lines = {re.sub(r"/(\d+|dwh|braze|big%20query|google_ads)\b", "/{}", row.line) for row in WIRE}
-    assert len({re.sub("objects/[^/]+", "objects/{}", line) for line in lines}) == 61 + 1
+    assert len({re.sub("objects/[^/]+", "objects/{}", line) for line in lines}) == PUBLISHED + 1
 
 
 def by_worker(request: Request[Any]) -> Any:
