@@ -76,8 +76,9 @@ define install
 	@touch $@
 endef
 
+comma := ,
 .venv/ready: pyproject.toml constraints.txt
-	$(call install,$(PYTHON),constraints.txt,'.[dev,docs]')
+	$(call install,$(PYTHON),constraints.txt,'.[dev$(comma)docs]')
 
 .venv-2.11/ready: pyproject.toml constraints-2.11.txt
 	$(call install,$(PYTHON_2_11),constraints-2.11.txt,'.[dev]')
