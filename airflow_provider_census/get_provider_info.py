@@ -32,6 +32,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [_modules("airflow_provider_census.sensors.census")],
         "triggers": [_modules("airflow_provider_census.triggers.census")],
         "extra-links": ["airflow_provider_census.links.census.CensusSyncRunLink"],
+        "cli": ["airflow_provider_census.cli.get_census_cli_commands"],
         "connection-types": [
             {
                 "connection-type": "census",

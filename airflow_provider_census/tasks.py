@@ -148,7 +148,9 @@ def read_event(event: Any, *, run_known: bool = True) -> tuple[Any, str, str]:
     :raises CensusError: if it is not what the trigger sends.
     """
     try:
-        run_id, kind = event["sync_run_id"], event["event"]
+        # The trigger of 2.x, and so CensusTrigger, tells the end of the run instead of the wait's.
+        run_id = event["sync_run_id"]
+        kind = "ended" if event.get("status") in {"completed", "failed"} else event["event"]
         if run_known or run_id is not None:
             any_id("sync_run_id", run_id)
         if kind not in EVENTS:

@@ -61,3 +61,9 @@ def test_the_provider_info_is_read_without_importing_anything_but_the_core() -> 
     core = {module for module in ours if module.startswith("airflow_provider_census.api")}
     assert ours - core == {"airflow_provider_census", "airflow_provider_census.get_provider_info"}
     assert {module.partition(".")[0] for module in modules - ours} <= set(sys.stdlib_module_names)
+
+
+def test_an_airflow_command_brings_nothing_along_but_the_description_of_ours() -> None:
+    describe = "from airflow_provider_census import cli; assert cli.get_census_cli_commands()"
+    modules = brought("import airflow.cli.cli_config", describe)
+    assert modules - {"airflow_provider_census"} == {"airflow_provider_census.cli"}

@@ -43,6 +43,9 @@ def test_every_module_and_class_that_it_names_is_there() -> None:
     for named in (*INFO["extra-links"], INFO["connection-types"][0]["hook-class-name"]):
         module, _, name = named.rpartition(".")
         assert isinstance(getattr(import_module(module), name), type)
+    for named in INFO["cli"]:
+        module, _, name = named.rpartition(".")
+        assert callable(getattr(import_module(module), name))
 
 
 def test_the_form_promises_what_the_connection_does() -> None:

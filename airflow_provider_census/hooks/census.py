@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
-from airflow_provider_census.api import connection, endpoints, flows, syncs
+from airflow_provider_census.api import connection, endpoints, flows, sync_runs, syncs
 from airflow_provider_census.api.polling import Polling
 from airflow_provider_census.api.request import Request, name
 from airflow_provider_census.api.types import Sync, SyncRun
 from airflow_provider_census.api.versions import END_OF_V1
+from airflow_provider_census.deprecation import deprecated
 from airflow_provider_census.exceptions import CensusError
 from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_census.loading import load
@@ -454,6 +455,29 @@ class CensusHook(BaseHook):
         except (CensusError, AirflowException) as error:
             return False, str(error)
         return True, f"Connected to {self.settings.base_url}: the API token sees {len(sources)} sources."
+
+    def get_sync_run_info(self, sync_run_id: int | str) -> SyncRun:
+        """Read a sync run. Deprecated: write :meth:`get_sync_run`."""
+        deprecated("CensusHook.get_sync_run_info", "CensusHook.get_sync_run")
+        return self.get_sync_run(sync_run_id)
+
+    def get_sync_history_url(self, sync_id: int | str, sync_run_id: int | str | None = None) -> str:
+        """
+        Tell where a sync's runs, or one of them, are seen in a browser.
+
+        Deprecated: write ``airflow_provider_census.api.sync_runs.browser_url``.
+        """
+        deprecated(
+            "CensusHook.get_sync_history_url",
+            "airflow_provider_census.api.sync_runs.browser_url(hook.settings.base_url, run)",
+        )
+        url = sync_runs.browser_url(self.settings.base_url, {"sync_id": sync_id, "id": sync_run_id})
+        return url.partition("?")[0] if sync_run_id is None else url
+
+    def get_api_base_url(self) -> str:
+        """Tell the scheme and host of the connection. Deprecated: write ``hook.settings.base_url``."""
+        deprecated("CensusHook.get_api_base_url", "hook.settings.base_url")
+        return self.settings.base_url
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from airflow_provider_census import tasks
 from airflow_provider_census.api.polling import Polling
 from airflow_provider_census.api.request import one_of
 from airflow_provider_census.api.sync_runs import Tolerance, browser_url, judge, outcome, progress
+from airflow_provider_census.deprecation import deprecated
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
 from airflow_provider_census.links.census import CensusSyncRunLink, publish
 from airflow_provider_census.task_state import USER_STATES, task_state
@@ -488,3 +489,19 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         if word not in words:
             raise ValueError(f"force_full_sync must be true or false, not {self.force_full_sync!r}")
         return words[word]
+
+
+class CensusOperator(CensusTriggerSyncOperator):
+    """
+    The operator of 2.x.
+
+    Deprecated: write :class:`CensusTriggerSyncOperator`.
+    """
+
+    _get_hook = tasks.WaitsForSyncRun._hook  # for subclasses, which called it in 2.x
+
+    def __init__(
+        self, *, sync_id: int | str, census_conn_id: str = tasks.DEFAULT_CONN_ID, **kwargs: Any
+    ) -> None:
+        deprecated("CensusOperator", "CensusTriggerSyncOperator")
+        super().__init__(sync_id=sync_id, census_conn_id=census_conn_id, **kwargs)

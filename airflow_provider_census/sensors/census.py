@@ -25,6 +25,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_census import tasks
 from airflow_provider_census.api.polling import LONGEST, SHORTEST, Polling
 from airflow_provider_census.api.sync_runs import Tolerance
+from airflow_provider_census.deprecation import deprecated
 from airflow_provider_census.exceptions import CensusSyncRunError
 from airflow_provider_census.links.census import CensusSyncRunLink
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_census.sensors.census_sync import CensusSyncSensor as CensusSyncSensor
 
 
-class CensusSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
+class WaitSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
     """
     A wait for a sync run, of which a subclass says which.
 
@@ -174,7 +175,7 @@ FINAL: dict[type[CensusSyncRunError], type[CensusSyncRunError]] = {
 """The errors of a finished run, each as a class that Airflow does not retry besides."""
 
 
-class CensusSyncRunSensor(CensusSensor):
+class CensusSyncRunSensor(WaitSensor):
     """
     Wait until a Census sync run has ended, and fail if it did not complete.
 
@@ -228,7 +229,35 @@ class CensusSyncRunSensor(CensusSensor):
         return self._watch(self.sync_run_id)
 
 
-def __getattr__(name: str) -> type[CensusSensor]:
+class CensusSensor(CensusSyncRunSensor):
+    """
+    The sensor of 2.x, which looks once a minute, and is deferrable only if told.
+
+    Deprecated: write :class:`CensusSyncRunSensor`.
+    """
+
+    _get_hook = tasks.WaitsForSyncRun._hook  # for subclasses, which called it in 2.x
+
+    def __init__(
+        self,
+        *,
+        sync_run_id: int | str,
+        census_conn_id: str = tasks.DEFAULT_CONN_ID,
+        deferrable: bool = False,
+        poke_interval: timedelta | float = 60.0,
+        **kwargs: Any,
+    ) -> None:
+        deprecated("CensusSensor", "CensusSyncRunSensor")
+        super().__init__(
+            sync_run_id=sync_run_id,
+            census_conn_id=census_conn_id,
+            deferrable=deferrable,
+            poke_interval=poke_interval,
+            **kwargs,
+        )
+
+
+def __getattr__(name: str) -> type[WaitSensor]:
     """Offer the other sensor, which only costs those who use it."""
     if name != "CensusSyncSensor":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_census import tasks
 from airflow_provider_census.api.request import refuse_unrendered
 from airflow_provider_census.api.sync_runs import Tolerance
-from airflow_provider_census.sensors.census import CensusSensor
+from airflow_provider_census.sensors.census import WaitSensor
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_census.hooks.census import CensusHook
 
 
-class CensusSyncSensor(CensusSensor):
+class CensusSyncSensor(WaitSensor):
     """
     Wait until a run of a Census sync has completed that was created after a moment, whoever started it.
 

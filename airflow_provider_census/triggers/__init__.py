@@ -1,2 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
+
+from airflow_provider_census.triggers.census import CensusTrigger
+
+__all__ = ["CensusTrigger"]

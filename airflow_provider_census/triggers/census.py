@@ -17,8 +17,9 @@ from weakref import WeakKeyDictionary
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_census.api import endpoints, flows
+from airflow_provider_census.api import endpoints, flows, sync_runs
 from airflow_provider_census.api.polling import Polling
+from airflow_provider_census.deprecation import deprecated
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
 from airflow_provider_census.loading import load
 from airflow_provider_census.task_state import DEFERRED, task_state
@@ -241,3 +242,40 @@ class CensusSyncRunTrigger(WaitTrigger):
             await asyncio.wait_for(cancel, CANCEL_TIME)
         except (CensusError, asyncio.TimeoutError) as error:
             self.log.warning("Sync run %s may go on: %r", self.sync_run_id, error)
+
+
+class CensusTrigger(CensusSyncRunTrigger):
+    """
+    The trigger of 2.x, whose event tells how the run ended: ``status`` ``completed`` or ``failed``.
+
+    Deprecated: write :class:`CensusSyncRunTrigger`. The tasks that 2.x deferred wait in this one.
+
+    :param sync_run_id: id of the run.
+    :param census_conn_id: id of the Airflow connection.
+    :param poll_interval: seconds between two looks.
+    """
+
+    def __init__(
+        self, sync_run_id: int | str, census_conn_id: str = "census_default", poll_interval: float = 60.0
+    ) -> None:
+        deprecated("CensusTrigger", "CensusSyncRunTrigger")
+        super().__init__(sync_run_id, census_conn_id, float(poll_interval))
+
+    def _lookout(self, hook: CensusHook) -> flows.Watch:
+        self._watch = super()._lookout(hook)
+        return self._watch
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and tell how the run ended; a wait that ends early counts as a failed run."""
+        async for event in super().run():
+            run = self._watch.run or {}
+            ended = sync_runs.outcome(run)
+            why = event.payload.get("message") or run.get("error_message") or run.get("error_detail")
+            completed = ended == "completed"
+            yield TriggerEvent(
+                {
+                    "sync_run_id": self.sync_run_id,
+                    "status": "completed" if completed else "failed",
+                    "error_message": why or (None if completed else f"The run ended as {ended}."),
+                }
+            )

@@ -1,0 +1,128 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""The commands ``airflow census …``; every ``airflow`` command imports this, so it imports nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from airflow.cli.cli_config import CLICommand
+
+    from airflow_provider_census.hooks.census import CensusHook
+
+COLUMNS = (
+    "id",
+    "status",
+    "canceled",
+    "created_at",
+    "completed_at",
+    "records_processed",
+    "records_updated",
+    "records_failed",
+    "records_invalid",
+)
+"""What is shown of a run in a list; all of it if it is alone."""
+
+NEWEST = 25
+"""How many runs a list shows, which is as many as Census sends at a time."""
+
+Row = dict[str, Any]
+
+
+def get_census_cli_commands() -> list[CLICommand]:
+    """Describe the commands to Airflow."""
+    from airflow.cli.cli_config import ARG_OUTPUT, ARG_VERBOSE, ActionCommand, Arg, GroupCommand
+
+    conn_id = Arg(
+        ("--conn-id",),
+        help="Id of the Airflow connection (default: census_default)",
+        default="census_default",
+    )
+    sync = Arg(("sync",), metavar="SYNC", help="Id of the sync, or its label, exactly")
+    run = Arg(("run",), metavar="RUN", help="Id of the sync run")
+    full = Arg(
+        ("--force-full-sync",), help="Sync all records instead of the changed ones", action="store_true"
+    )
+    commands = (
+        ("runs", f"List the {NEWEST} newest runs of a sync", _runs, (sync,)),
+        ("trigger", "Start a run of a sync, and tell its id", _trigger, (sync, full)),
+        ("status", "Show a sync run", _status, (run,)),
+        ("cancel", "Cancel a sync run, and show it", _cancel, (run,)),
+    )
+    return [
+        GroupCommand(
+            name="census",
+            help="Start, watch and cancel sync runs in Census",
+            subcommands=[
+                ActionCommand(name, help, _command(find), (*args, conn_id, ARG_OUTPUT, ARG_VERBOSE))
+                for name, help, find, args in commands
+            ],
+        )
+    ]
+
+
+def _command(find: Callable[[CensusHook, Namespace], list[Row] | Row]) -> Callable[[Namespace], None]:
+    """Make a command of what finds what it prints: rows, or the properties of one thing."""
+
+    def command(args: Namespace) -> None:
+        from airflow.utils.cli import suppress_logs_and_warning
+
+        suppress_logs_and_warning(show)(args)
+
+    def show(args: Namespace) -> None:
+        import os
+
+        from airflow.cli.simple_table import AirflowConsole
+        from airflow.providers.common.compat.sdk import AirflowException
+
+        from airflow_provider_census.exceptions import CensusError
+        from airflow_provider_census.hooks.census import CensusHook
+
+        # With this, as in Airflow's own commands, a connection is also looked for in the database.
+        os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+        try:
+            found = find(CensusHook(args.conn_id), args)
+        except (CensusError, AirflowException, ValueError) as error:
+            raise SystemExit(str(error)) from None
+        if isinstance(found, dict) and args.output in {"table", "plain"}:
+            found = [{"property_name": name, "property_value": value} for name, value in found.items()]
+        # What Census writes is no markup, though it may look like it.
+        console = AirflowConsole(markup=False, emoji=False)
+        console.print_as([found] if isinstance(found, dict) else found, args.output)
+
+    return command
+
+
+def _runs(hook: CensusHook, args: Namespace) -> list[Row]:
+    runs = hook.list_sync_runs(_sync_id(hook, args.sync), order="desc", page=1, per_page=NEWEST)
+    return [{column: run.get(column) for column in COLUMNS} for run in runs]
+
+
+def _trigger(hook: CensusHook, args: Namespace) -> list[Row]:
+    sync_id = _sync_id(hook, args.sync)
+    sync_run_id = hook.trigger_sync(sync_id, force_full_sync=args.force_full_sync)
+    return [{"sync_run_id": sync_run_id, "url": _url(hook, {"id": sync_run_id, "sync_id": sync_id})}]
+
+
+def _status(hook: CensusHook, args: Namespace) -> Row:
+    run = hook.get_sync_run(args.run)
+    return {**run, "url": _url(hook, run)}
+
+
+def _cancel(hook: CensusHook, args: Namespace) -> Row:
+    hook.cancel_sync_run(args.run)
+    return _status(hook, args)
+
+
+def _sync_id(hook: CensusHook, sync: str) -> int | str:
+    return sync if sync.isdigit() else hook.find_sync(sync)["id"]
+
+
+def _url(hook: CensusHook, run: Mapping[str, Any]) -> str:
+    from airflow_provider_census.api.sync_runs import browser_url
+
+    return browser_url(hook.settings.base_url, run)

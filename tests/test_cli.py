@@ -1,0 +1,201 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""``airflow census …``, as a shell sees it: what is printed where, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import airflow
+import pytest
+
+from airflow_provider_census.hooks.census import CensusHook
+from airflow_provider_census.sandbox import Sandbox
+
+pytestmark = pytest.mark.skipif(
+    tuple(map(int, airflow.__version__.split(".")[:2])) < (3, 2),
+    reason="Airflow takes commands of providers from 3.2 on",
+)
+
+SCRIPT = """
+import json, os, sys
+from airflow.__main__ import main
+
+commands, folder = json.loads(sys.argv[1]), sys.argv[2]
+codes = []
+for number, command in enumerate(commands):
+    child = os.fork()
+    if not child:
+        for stream, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{folder}/{number}.{name}", os.O_CREAT | os.O_WRONLY), stream)
+        sys.argv = ["airflow", "census", *command]
+        sys.exit(main())
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(json.dumps(codes))
+"""
+"""Each command is a process of its own, but Airflow is imported once."""
+
+
+@dataclass
+class Said:
+    """What a command printed, and its exit code."""
+
+    out: str
+    err: str
+    code: int
+
+    @property
+    def found(self) -> list[dict[str, Any]]:
+        assert (self.code, self.err) == (0, "")
+        rows: list[dict[str, Any]] = json.loads(self.out)
+        return rows
+
+
+Run = Callable[..., list[Said]]
+
+
+@pytest.fixture
+def census_commands(airflow_db: str, tmp_path: Path) -> Run:
+    """Run several commands, each given by its words."""
+
+    def run(*commands: str, **environment: str) -> list[Said]:
+        words = json.dumps([command.split() for command in commands])
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, words, str(tmp_path)],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        codes = json.loads(done.stdout.splitlines()[-1])
+        return [
+            Said((tmp_path / f"{number}.out").read_text(), (tmp_path / f"{number}.err").read_text(), code)
+            for number, code in enumerate(codes)
+        ]
+
+    return run
+
+
+def test_the_four_commands(census: Sandbox, census_commands: Run) -> None:
+    hook = CensusHook()
+    going_on = hook.trigger_sync(57)
+    runs, by_label, status, started, full, cancelled = (
+        said.found
+        for said in census_commands(
+            "runs 52 -o json",
+            "runs Fails -o json",
+            "status 93 -o json",
+            "trigger 52 -o json",
+            "trigger 58 --force-full-sync -o json",
+            f"cancel {going_on} -o json",
+        )
+    )
+    assert [run["id"] for run in runs] == [str(run["id"]) for run in hook.list_sync_runs(52, order="desc")][
+        -3:
+    ]
+    assert {run["status"] for run in runs} == {"completed", "failed"}
+    assert runs[0]["records_updated"] == "1"
+    assert by_label == []
+    (status,) = status
+    run = hook.get_sync_run(93)
+    assert status.keys() == {*run, "url"}
+    assert (status["id"], status["status"]) == ("93", "failed")
+    assert status["error_message"] == run["error_message"]
+    assert status["url"] == f"{census.url}/syncs/52/history?sync_run_id=93"
+    (started,), (full,) = started, full
+    assert [trigger.sync_id for trigger in census.triggers] == [57, 52, 58]
+    for row, trigger in zip((started, full), census.triggers[1:], strict=True):
+        assert row["sync_run_id"] == str(trigger.sync_run_id)
+        assert row["url"] == (
+            f"{census.url}/syncs/{trigger.sync_id}/history?sync_run_id={trigger.sync_run_id}"
+        )
+    assert not hook.get_sync_run(started["sync_run_id"])["full_sync"]
+    assert hook.get_sync_run(full["sync_run_id"])["full_sync"]
+    (cancelled,) = cancelled
+    assert (cancelled["id"], cancelled["canceled"]) == (str(going_on), "True")
+    assert census.cancels == [going_on]
+
+
+def test_the_formats_are_those_of_airflow(census: Sandbox, census_commands: Run) -> None:
+    expected = {
+        "runs 52": r"^id +\| status +\|.*\n=+\+.*\n94 +\| completed ",
+        "status 93 -o table": r"^property_name +\| .*\n=+\+.*\nid +\| 93 ",
+        "runs 52 -o plain": r"^ +id +status +.*\n +94 +completed ",
+        "status 93 -o plain": r"^property_name +property_value *\nid +93\n",
+        "runs 52 -o yaml": r"^- canceled: 'False'\n(  .*\n)+  id: '94'\n",
+        "status 93 -o yaml": r"^- .*\n(  .*\n)+  id: '93'\n",
+    }
+    said = census_commands(*expected)
+    for each, shape in zip(said, expected.values(), strict=True):
+        assert re.search(shape, each.out), each.out
+        assert (each.code, each.err) == (0, "")
+
+
+def test_what_census_writes_is_printed_as_it_is(census: Sandbox, census_commands: Run) -> None:
+    words = "[/b] :x: [red]hot[/red]"
+    run = {"id": 7, "sync_id": 52, "status": "failed", "error_message": words}
+    body = json.dumps({"status": "success", "data": run}).encode()
+    census.fail_next(2, status=200, body=body, path="/api/v1/sync_runs/7")
+    for each in census_commands("status 7", "status 7 -o json"):
+        assert words in each.out
+
+
+def test_an_error_is_one_sentence_and_exit_code_1(census: Sandbox, census_commands: Run) -> None:
+    wrong = json.dumps({"conn_type": "census", "host": census.url, "password": "not-the-token"})
+    refused = json.dumps(
+        {"conn_type": "census", "host": "http://census.internal", "password": "not-the-token"}
+    )
+    expected = {
+        "status 404404": "GET /sync_runs/404404 was answered with HTTP 404",
+        "cancel 404404": "POST /sync_runs/404404/cancel was answered with HTTP 404",
+        "status abc": "sync_run_id must be a positive whole number",
+        "cancel 0": "sync_run_id must be a positive whole number",
+        "runs 51": "GET /syncs/51/sync_runs was answered with HTTP 404",
+        "trigger 51": "POST /syncs/51/trigger was answered with HTTP 404",
+        "trigger completes": "No sync has the label 'completes'.",
+        "runs 52 --conn-id nowhere": "The conn_id `nowhere` isn't defined",
+        "trigger 52 --conn-id wrong": "POST /syncs/52/trigger was answered with HTTP 401",
+        "runs 52 --conn-id refused": "The Census connection with the host http://census.internal cannot be",
+    }
+    said = census_commands(*expected, AIRFLOW_CONN_WRONG=wrong, AIRFLOW_CONN_REFUSED=refused)
+    for each, words in zip(said, expected.values(), strict=True):
+        assert each.err.startswith(words)
+        assert each.err.count("\n") == 1
+        assert (each.code, each.out) == (1, "")
+        assert "not-the-token" not in each.err
+    assert census.triggers == []
+    assert census.cancels == []
+
+
+def test_the_connection_may_be_anywhere(airflow_db: str, census_commands: Run, tmp_path: Path) -> None:
+    with Sandbox() as census:
+        fields = {"conn_type": "census", "host": census.url, "password": census.token}
+        (tmp_path / "connections.json").write_text(json.dumps({"of_the_backend": fields}))
+        add = ["connections", "add", "of_the_cli", "--conn-uri", census.connection_uri]
+        subprocess.run([Path(sys.executable).parent / "airflow", *add], check=True, capture_output=True)
+        said = census_commands(
+            "status 94 -o json --conn-id of_the_cli",
+            "status 94 -o json --conn-id of_the_backend",
+            "status 94 -o json --conn-id of_the_environment",
+            AIRFLOW__SECRETS__BACKEND="airflow.secrets.local_filesystem.LocalFilesystemBackend",
+            AIRFLOW__SECRETS__BACKEND_KWARGS=json.dumps(
+                {"connections_file_path": str(tmp_path / "connections.json")}
+            ),
+            AIRFLOW_CONN_OF_THE_ENVIRONMENT=census.connection_uri,
+        )
+    assert [row["id"] for each in said for row in each.found] == ["94"] * 3
+
+
+def test_as_an_operator_types_it(census: Sandbox, airflow_db: str) -> None:
+    command = [sys.executable, "-m", "airflow", "census", "status", "404404"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("GET /sync_runs/404404 was answered with HTTP 404")
