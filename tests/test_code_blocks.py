@@ -16,6 +16,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,9 @@ from airflow_provider_census.sandbox.runs import BEHAVIORS
 ROOT = Path(__file__).parent.parent
 AIRFLOW = tuple(int(number) for number in airflow.__version__.split(".")[:2])
 FENCE = re.compile(
-    r"^(?:<!-- (?P<mark>[^>]+) -->\n)?```(?P<language>[^\s`]*)[^`\n]*\n(?P<text>.*?)^```$", re.M | re.S
+    r"^(?P<indent> *)(?:<!-- (?P<mark>[^>]+) -->\n *)?"
+    r"```(?P<language>[^\s`]*)[^`\n]*\n(?P<text>.*?)^ *```$",
+    re.MULTILINE | re.DOTALL,
 )
 
 
@@ -65,7 +68,8 @@ def blocks_of(page: Path) -> Iterator[Block]:
     for found in FENCE.finditer(text):
         before = text[: found.start()]
         line = text[: found.start("text")].count("\n") + 1
-        yield Block(page, line, found["language"], found["text"], found["mark"] or "", before)
+        inner = textwrap.dedent(found["text"])
+        yield Block(page, line, found["language"], inner, found["mark"] or "", before)
 
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -185,17 +189,31 @@ def test_shell_commands_are_there(block: Block, capsys: pytest.CaptureFixture[st
         return
     from airflow.cli.cli_parser import get_parser
 
-    for line in block.text.replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
-        if words[:1] == ["airflow"]:
+    for words in commands(block.text):
+        if words[0] == "airflow":
             try:
                 get_parser().parse_args(words[1:])
             except SystemExit:
-                pytest.fail(f"{line}\n{capsys.readouterr().err}")
-        elif words[:1] == ["make"]:
-            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.M), line
+                pytest.fail(f"{' '.join(words)}\n{capsys.readouterr().err}")
+        elif words[0] == "make":
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), words
         elif words[:2] == ["python", "-m"]:
-            assert importlib.util.find_spec(words[2]), line
+            assert importlib.util.find_spec(words[2]), words
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words of every command, also of those in pipes and substitutions, from its name on."""
+    for line in text.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        words: list[str] = []
+        for word in [*lexer, ";"]:
+            if set(word) <= set("();<>|&"):
+                if words:
+                    yield words
+                words = []
+            elif words or "=" not in word:
+                words.append(word)
 
 
 @pytest.mark.parametrize("block", params("json"))

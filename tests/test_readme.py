@@ -11,7 +11,9 @@ import os
 import re
 import shlex
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
@@ -84,6 +86,17 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     pages = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
     assert set(block("docs/index.md", "{toctree}", "quickstart").split()) - {":hidden:"} == pages
     assert set(re.findall(r"\]\((\w+)\.md\)", PAGES["docs/index.md"])) == pages
+
+
+@pytest.mark.parametrize("kind", ["hooks", "links", "operators", "sensors", "triggers"])
+def test_every_class_is_in_the_reference(kind: str) -> None:
+    package = import_module(f"airflow_provider_census.{kind}")
+    for found in iter_modules(package.__path__, f"{package.__name__}."):
+        module = import_module(found.name)
+        assert f".. automodule:: {found.name}\n" in PAGES["docs/api.md"]
+        for name, each in inspect.getmembers(module, inspect.isclass):
+            if each.__module__ == found.name and not each.__subclasses__():
+                assert f".. autoclass:: {name}\n" in PAGES["docs/api.md"]
 
 
 @pytest.mark.parametrize(
