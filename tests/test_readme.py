@@ -202,6 +202,21 @@ def test_environment_connects(line: str, census: Sandbox, monkeypatch: pytest.Mo
     assert reaches(census)
 
 
+def test_file_of_the_secrets_backend_connects(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    variables = re.findall(r"^export (AIRFLOW__SECRETS\w+)=(.*)$", PAGES["docs/connection.md"], re.MULTILINE)
+    (backend, kwargs) = (shlex.split(value)[0] for _, value in variables)
+    file = tmp_path / Path(json.loads(kwargs)["connections_file_path"]).name
+    assert f"`{file.name}`" in PAGES["docs/connection.md"]
+    file.write_text(block("docs/connection.md", "json", "census_eu").replace("…", "abc"))
+    module, _, name = backend.rpartition(".")
+    secrets = getattr(import_module(module), name)(connections_file_path=str(file))
+    hosts = {"census_default": DEFAULT_HOST, "census_eu": "app-eu.getcensus.com"}
+    for conn_id, host in hosts.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", secrets.get_connection(conn_id).as_json())
+        settings = CensusHook(conn_id).settings
+        assert (settings.base_url, settings.token) == (f"https://{host}", "secret-token:abc")
+
+
 def test_cli_connects(census: Sandbox, airflow_db: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow import settings
     from airflow.cli.cli_parser import get_parser
