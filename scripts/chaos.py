@@ -30,20 +30,16 @@ from typing import Any
 
 import psutil
 from chaos_census import BROKEN, BUSY, HELD, LOST, TOKEN, ChaosCensus, Run
-from demo import (
+from demo import Census, Stopped, error_in, forget, stop
+from real_airflow import (
     LOOPBACK,
     SIGNALS,
     Airflow,
-    Census,
-    DemoError,
-    Stopped,
+    ProgramError,
     environment,
-    error_in,
-    forget,
     free_ports,
     members,
     say,
-    stop,
     wait_for,
 )
 
@@ -79,7 +75,7 @@ NO_POSTGRESQL = """
 """
 
 
-class ChaosError(DemoError):
+class ChaosError(ProgramError):
     """What the provider did wrong, or did not do in time."""
 
 
@@ -100,7 +96,7 @@ def main() -> int:
                 chaos.by_hand()
                 print(NO_POSTGRESQL, file=sys.stderr, flush=True)
             chaos.check_that_nothing_came_late()
-    except DemoError as error:
+    except ProgramError as error:
         say(f"FAILED: {error}")
         show_logs(home, chaos)
         return 1
@@ -157,7 +153,7 @@ class Programs:
         process = self.start(name, command, **options)
         wait_for(f"the end of {command[0]}", lambda: process.poll() is not None)
         if process.returncode:
-            raise DemoError(f"{' '.join(command)} failed; see {self.home / name}.log")
+            raise ProgramError(f"{' '.join(command)} failed; see {self.home / name}.log")
 
 
 class Chaos:
@@ -175,8 +171,8 @@ class Chaos:
     def start(self) -> None:
         """Start an Airflow with one triggerer."""
         (port,) = free_ports(1)
-        census = Census(self.census.host, TOKEN, 0)
-        self.programs.env = environment(port, census, self.home, DAGS) | SETTINGS | shared_secrets()
+        connection = {"AIRFLOW_CONN_CENSUS_DEFAULT": Census(self.census.host, TOKEN, 0).connection}
+        self.programs.env = connection | environment(port, self.home, DAGS) | SETTINGS | shared_secrets()
         if self.postgresql is not None:
             say("Starting a PostgreSQL")
             self.programs.env |= database(self.programs, self.postgresql)

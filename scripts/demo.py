@@ -19,31 +19,34 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.error import HTTPError, URLError
-from urllib.request import ProxyHandler, Request, build_opener
 
-import psutil  # comes with Airflow
+from real_airflow import (
+    LOOPBACK,
+    SIGNALS,
+    Airflow,
+    ProgramError,
+    free_ports,
+    program,
+    say,
+    standalone,
+    wait_for,
+)
 
 EXAMPLE_DAGS = Path(__file__).resolve().parent.parent / "example_dags"
 DAG_ID = "census_deferrable"
 RUN_ID = "demo"
 COUNTED = ("processed", "updated", "failed", "invalid")
-LOOPBACK = "127.0.0.1"
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Seconds. A sync at the real Census takes as long as it takes.
-START_LIMIT = 180
 SANDBOX_RUN_LIMIT = 180
-STOP_LIMIT = 20
 
 EXPLAINED = {
     "running": "running in a worker",
@@ -51,10 +54,8 @@ EXPLAINED = {
     "up_for_retry": "failed; will be tried again",
 }
 
-began = time.monotonic()
 
-
-class DemoError(Exception):
+class DemoError(ProgramError):
     """Why the demo did not come to a good end."""
 
 
@@ -75,44 +76,10 @@ class Census:
     sync_id: int
     sandbox_port: int | None = None
 
-
-@dataclass
-class Airflow:
-    """A running ``airflow standalone`` and its REST API."""
-
-    url: str
-    process: subprocess.Popen[bytes]
-    log: Path
-    token: str = ""
-
-    def has_logged(self, text: str) -> bool:
-        self.check()
-        return text in self.log.read_text(errors="replace")
-
-    def check(self) -> None:
-        if self.process.poll() is not None:
-            raise DemoError(f"Airflow ended by itself with exit code {self.process.returncode}.")
-
-    def get(self, path: str) -> Any:
-        """What is at a path; None if there is nothing, or nobody to ask yet."""
-        return self.send("GET", path)
-
-    def send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        self.check()
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-        request = Request(self.url + path, data, headers, method=method)
-        try:
-            # A proxy, if one is set, could not reach this machine's loopback.
-            with build_opener(ProxyHandler({})).open(request, timeout=30) as response:
-                return json.load(response)
-        except HTTPError as error:
-            if error.code == 404:
-                return None
-            answer = error.read().decode(errors="replace")
-            raise DemoError(f"Airflow answered {method} {path} with {error.code}: {answer}") from None
-        except (URLError, ConnectionError, TimeoutError):
-            return None
+    @property
+    def connection(self) -> str:
+        """The Airflow connection to it, as JSON."""
+        return json.dumps({"conn_type": "census", "host": self.host, "password": self.token})
 
 
 def main() -> int:
@@ -128,7 +95,7 @@ def main() -> int:
     home = Path(tempfile.mkdtemp(prefix="census-demo-"))
     try:
         demo(home, keep=keep)
-    except DemoError as error:
+    except ProgramError as error:
         say(f"FAILED: {error}")
         show_log(home)
         return 1
@@ -149,7 +116,7 @@ def demo(home: Path, *, keep: bool) -> None:
     :param keep: leave the UI up until a signal comes.
     :raises DemoError: if not every task succeeded.
     """
-    api_port, *log_ports, sandbox_port = free_ports(4)
+    (sandbox_port,) = free_ports(1)
     census = chosen_census(sandbox_port)
     with ExitStack() as programs:
         if census.sandbox_port:
@@ -158,7 +125,12 @@ def demo(home: Path, *, keep: bool) -> None:
         else:
             say(f"Using the real Census, {census.host}, sync {census.sync_id}")
         say("Starting Airflow with scheduler and triggerer; takes about a minute")
-        airflow = programs.enter_context(airflow_standalone(api_port, log_ports, census, home))
+        connections = {
+            "AIRFLOW_CONN_CENSUS_DEFAULT": census.connection,
+            "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(home / "warehouse.db")}),
+        }
+        airflow = programs.enter_context(standalone(home, EXAMPLE_DAGS, connections))
+        programs.callback(say, "Stopping what was started")
         say(f"Airflow is up: {airflow.url}")
         failed = run_dag(airflow, census, home)
         if keep:
@@ -199,62 +171,6 @@ def sandbox(port: int, home: Path) -> Iterator[None]:
 
         wait_for("the sandbox", answers)
         yield
-
-
-def environment(port: int, census: Census, home: Path, dags: Path) -> dict[str, str]:
-    """What tells an Airflow to live in ``home`` alone; of another one's settings it knows nothing."""
-    url = f"http://{LOOPBACK}:{port}"
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("AIRFLOW_", "_AIRFLOW_")) and name != "CENSUS_API_TOKEN"
-    }
-    no_proxy = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), LOOPBACK]))
-    return inherited | {
-        # Airflow starts its parts by the name "airflow".
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "NO_COLOR": "1",
-        "PYTHONUNBUFFERED": "1",
-        "NO_PROXY": no_proxy,
-        "no_proxy": no_proxy,
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW_CONN_CENSUS_DEFAULT": json.dumps(
-            {"conn_type": "census", "host": census.host, "password": census.token}
-        ),
-        "AIRFLOW__API__BASE_URL": url,
-        "AIRFLOW__API__HOST": LOOPBACK,
-        "AIRFLOW__API__PORT": str(port),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-    }
-
-
-@contextmanager
-def airflow_standalone(port: int, log_ports: list[int], census: Census, home: Path) -> Iterator[Airflow]:
-    """Keep an Airflow up that lives in ``home`` alone."""
-    url = f"http://{LOOPBACK}:{port}"
-    env = environment(port, census, home, EXAMPLE_DAGS) | {
-        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(home / "warehouse.db")}),
-        "AIRFLOW__CORE__PARALLELISM": "4",
-        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(log_ports[0]),
-        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(log_ports[1]),
-    }
-    log = home / "airflow.log"
-    with program(["airflow", "standalone"], env, log) as process:
-        airflow = Airflow(url, process, log)
-
-        def healthy() -> bool:
-            health = airflow.get("/api/v2/monitor/health") or {}
-            parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
-            return all(health.get(part, {}).get("status") == "healthy" for part in parts)
-
-        wait_for("Airflow's database", lambda: airflow.has_logged("Database ready"))
-        say("Its database is made; waiting for all parts to be healthy")
-        wait_for("Airflow", healthy)
-        airflow.token = airflow.get("/auth/token")["access_token"]
-        yield airflow
 
 
 def run_dag(airflow: Airflow, census: Census, home: Path) -> list[str]:
@@ -327,87 +243,11 @@ def error_in(log: Path) -> str:
     return found
 
 
-@contextmanager
-def program(command: list[str], env: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Keep a program up, in a session of its own, and leave nothing of that session."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        # From here on nothing may interrupt.
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        say(f"Stopping {log.stem}")
-        end_session(process)
-
-
-def end_session(leader: subprocess.Popen[bytes]) -> None:
-    """
-    End a program and everything it started.
-
-    The program is asked first, as by Ctrl-C, to end and collect its own; then all that is left of its
-    session is told to. (Of the session, not of the process group: Airflow gives every task its own group.)
-    """
-    leader.send_signal(signal.SIGINT)
-    if is_gone(leader):
-        return
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for process in members(leader.pid):
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
-        if is_gone(leader):
-            return
-
-
-def is_gone(leader: subprocess.Popen[bytes]) -> bool:
-    """Wait for the end of a whole session, up to a limit."""
-    deadline = time.monotonic() + STOP_LIMIT
-    while leader.poll() is None or members(leader.pid):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
-
-
-def members(session: int) -> list[psutil.Process]:
-    """The living processes of a session."""
-    found = []
-    for process in psutil.process_iter(["status"]):
-        with suppress(OSError):
-            if os.getsid(process.pid) == session and process.info["status"] != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as sockets:
-        # All held at once, so that no two are the same.
-        held = [sockets.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in held]
-
-
-def wait_for(what: str, has_come: Callable[[], bool], limit: float | None = START_LIMIT) -> None:
-    began_waiting = time.monotonic()
-    while not has_come():
-        if limit is not None and time.monotonic() - began_waiting > limit:
-            raise DemoError(f"{what} did not come within {limit:.0f} seconds.")
-        time.sleep(0.5)
-
-
 def stop(number: int, _: object) -> NoReturn:
+    # Once is enough: what is stopping shall not be stopped.
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
     raise Stopped(number)
-
-
-def say(text: str) -> None:
-    print(f"{time.monotonic() - began:5.0f} s  {text}", flush=True)
 
 
 def show_log(home: Path) -> None:

@@ -489,6 +489,7 @@ class CensusHook(BaseHook):
         """Make the extra fields of the connection form for Airflow 2."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from wtforms import IntegerField, StringField
+        from wtforms.validators import Optional
 
         kinds = {"integer": IntegerField, "string": StringField}
         return {
@@ -497,6 +498,7 @@ class CensusHook(BaseHook):
                 widget=BS3TextFieldWidget(),
                 description=field["description"],
                 default=field["schema"]["default"],
+                validators=[Optional()],  # an emptied number would be none
             )
             for name, field in CONN_FIELDS.items()
         }
