@@ -1,0 +1,66 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""A browser, and a real Airflow for it to look at, next to a local Census."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from airflow_provider_census.sandbox import Sandbox
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PATIENCE = 40_000
+"""Milliseconds that the page has for what a test expects of it; a busy machine needs more than a few."""
+
+expect.set_options(timeout=PATIENCE)
+
+
+# None of them is of the session: while Playwright runs, so does an event loop in this thread.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Run Chromium without a window."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"NOT TESTED in a browser: none of {', '.join(BROWSERS)} is on PATH")
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=found) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def census() -> Iterator[Sandbox]:
+    """Serve a local Census, where the pictures are taken on the port that it has by itself."""
+    with Sandbox(port=8765 if "SCREENSHOTS" in os.environ else 0, pace=0.2) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Open a window with nothing in it."""
+    with browser.new_context(
+        viewport={"width": 1200, "height": 800},
+        locale="en-US",
+        timezone_id="UTC",
+        color_scheme="light",
+        reduced_motion="reduce",
+    ) as context:
+        context.set_default_timeout(PATIENCE)
+        yield context.new_page()
+
+
+@pytest.fixture
+def picture(page: Page) -> Callable[[str, int], None]:
+    """Take a picture of the window for the documentation, if there is a directory for it in SCREENSHOTS."""
+
+    def take(name: str, height: int) -> None:
+        if directory := os.environ.get("SCREENSHOTS"):
+            page.mouse.move(0, 0)
+            page.set_viewport_size({"width": 1200, "height": height})
+            page.screenshot(path=Path(directory) / f"{name}.png", animations="disabled")
+
+    return take
