@@ -302,12 +302,15 @@ class WaitsForSyncRun(_Task):
 
         return Watch(sync_run_id, self.log, time.time, endure=self.silent_fail)
 
-    def _defer(self, watch: RunLookout[Any], bounds: Bounds) -> NoReturn:
-        """Wait in the triggerer for a run of which the id is known."""
+    def _defer(self, watch: RunLookout[Any], bounds: Bounds, **known: Any) -> NoReturn:
+        """
+        Wait in the triggerer for a run of which the id is known.
+
+        :param known: what the worker is to know afterwards, besides the bounds.
+        """
         from airflow_provider_census.triggers.census import CensusSyncRunTrigger
 
         assert watch.sync_run_id is not None
-        known: dict[str, Any] = {"joined": True} if self.joined else {}
         self._defer_to(
             CensusSyncRunTrigger(
                 watch.sync_run_id,
@@ -335,7 +338,7 @@ class WaitsForSyncRun(_Task):
         """
         Go to the triggerer.
 
-        :param method: what to go on with.
+        :param method: what to go on with afterwards.
         :param known: what that is to know besides the bounds.
         """
         self.defer(

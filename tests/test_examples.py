@@ -28,6 +28,7 @@ import pendulum
 import pytest
 
 from airflow_provider_census.api.polling import Polling
+from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.links.census import CensusSyncRunLink
 from airflow_provider_census.sandbox import Sandbox
 
@@ -426,3 +427,38 @@ def test_hook(examples: Any, run_dag: RunDag, census: Sandbox) -> None:
     assert xcom(run, "last_runs") == ["completed", "failed", "completed"], "the sandbox's old runs of sync 52"
     assert xcom(run, "sources")["bigquery-development"] == "BigQuery - Development"
     assert not census.triggers
+
+
+def test_sync_sensor(
+    examples: Any, run_dag: RunDag, census: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dag, runs, started = examples["census_sync_sensor"], census._app.workspace.runs, list[int]()
+    all_runs = runs.oldest_first
+
+    def start_by_itself() -> Any:
+        """Census' own schedule comes when somebody looks for the second time."""
+        if len(census._app.requests) > 1 and not started:
+            started.append(runs.start(52, full_sync=False))
+        return all_runs()
+
+    monkeypatch.setattr(runs, "oldest_first", start_by_itself)
+    run = run_dag(dag)
+    assert outcome(run) == {"wait": "success", "report": "success"}
+    assert [xcom(run, "wait")["id"]] == started
+    assert xcom(run, "report") == 1000
+    assert link(run, dag, "wait") == address(census, 52, started[0])
+    assert not census.triggers
+
+
+def test_if_running(examples: Any, run_dag: RunDag, census: Sandbox) -> None:
+    dag = examples["census_if_running"]
+    others = {sync_id: CensusHook().trigger_sync(sync_id) for sync_id in (52, 55)}
+    run = run_dag(dag)
+    assert outcome(run) == {"load": "success", "sync_after_load": "success", "sync_somehow": "success"}
+    assert triggered(census) == [52, 55, 52]
+    ours = census.triggers[-1].sync_run_id
+    assert xcom(run, "sync_after_load") == ours != others[52]
+    ended = CensusHook().get_sync_run(others[52])["completed_at"]
+    assert xcom(run, "sync_after_load", "sync_run")["created_at"] >= ended
+    assert xcom(run, "sync_somehow") == others[55]
+    assert link(run, dag, "sync_somehow") == address(census, 55, others[55])

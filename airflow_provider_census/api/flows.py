@@ -349,7 +349,7 @@ class SyncWatch(RunLookout[Run | None]):
             dated = [
                 (created[0], _id(run), run)
                 for run in page.items
-                if isinstance(run, dict) and (created := sync_runs.created_between(run)) is not None
+                if isinstance(run, dict) and (created := sync_runs.between(run, "created_at")) is not None
             ]
             found += [
                 each for each in dated if each[0] > self.since and sync_runs.outcome(each[2]) != "skipped"
@@ -491,18 +491,12 @@ class Before:
 
     :ivar newest: the highest id of its runs; 0 if there were none.
     :ivar date: Census' clock at that moment, in seconds since the epoch, if it was told.
-    :ivar busy: the newest run that may keep Census from starting another one, rather one that goes on than
-        one that was cancelled.
+    :ivar active: the newest run that went on.
     """
 
     newest: int
     date: float | None
-    busy: Run | None = field(default=None, compare=False)
-
-    @property
-    def active(self) -> Run | None:
-        """The newest run that goes on."""
-        return None if self.busy is None or sync_runs.outcome(self.busy) else self.busy
+    active: Run | None = field(default=None, compare=False)
 
 
 def survey(sync_id: int | str, *, once: bool = False) -> Flow[Before]:
@@ -517,12 +511,15 @@ def survey(sync_id: int | str, *, once: bool = False) -> Flow[Before]:
 
 def _before(answer: Answer[list[Any]]) -> Before:
     runs = _runs(answer)
-    busy = max(
-        (run for run in runs if sync_runs.is_busy(run)),
-        key=lambda run: (sync_runs.outcome(run) is None, _id(run)),
-        default=None,
-    )
-    return Before(max(map(_id, runs), default=0), answer.date, busy)
+    active = [run for run in runs if _id(run) and sync_runs.outcome(run) is None]
+    return Before(max(map(_id, runs), default=0), answer.date, max(active, key=_id, default=None))
+
+
+def displacing(sync_id: int | str, run: Run) -> Flow[Run | None]:
+    """Find the run for which Census skipped another one of the sync; rather one that goes on."""
+    answer: Answer[list[Any]] = yield newest_runs(sync_id)
+    others = [other for other in _runs(answer) if sync_runs.displaced(run, other)]
+    return max(others, key=lambda other: (sync_runs.outcome(other) is None, _id(other)), default=None)
 
 
 def newest_runs(sync_id: int | str) -> Request[Any]:

@@ -50,11 +50,6 @@ def outcome(run: Mapping[str, Any]) -> Outcome | None:
     return ENDED.get(str(run.get("status")))
 
 
-def is_busy(run: Mapping[str, Any]) -> bool:
-    """Tell whether a run may keep Census from starting another one, as a cancelled one does for a while."""
-    return str(run.get("status")) not in ENDED
-
-
 @dataclass(frozen=True)
 class Tolerance:
     """
@@ -159,19 +154,21 @@ def browser_url(base_url: str, run: Mapping[str, Any]) -> str:
 
 def created_at(run: Mapping[str, Any]) -> float | None:
     """Tell when a run was created at the latest, in seconds since the epoch on Census' clock."""
-    moments = created_between(run)
+    moments = between(run, "created_at")
     return None if moments is None else moments[1]
 
 
-def created_between(run: Mapping[str, Any]) -> tuple[float, float] | None:
+def between(run: Mapping[str, Any], key: str) -> tuple[float, float] | None:
     """
-    Tell between which moments a run was created, in seconds since the epoch on Census' clock.
+    Tell between which moments something happened to a run, in seconds since the epoch on Census' clock.
+
+    :param key: what, such as ``created_at``.
 
     Census cuts the time off, as a rule to milliseconds; ``None`` if it is not a time at all.
     """
     match = re.fullmatch(
         r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|([+-]\d\d):?(\d\d))?",
-        str(run.get("created_at")),
+        str(run.get(key)),
         re.ASCII,
     )
     if match is None:
@@ -183,6 +180,17 @@ def created_between(run: Mapping[str, Any]) -> tuple[float, float] | None:
     except (ValueError, OverflowError):
         return None
     return earliest, earliest + 10.0 ** -len(digits)
+
+
+def displaced(run: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether a run that was skipped may have been so for another one, which was still going then."""
+    if outcome(other) == "skipped" or other.get("id") == run.get("id"):
+        return False
+    created, updated = between(run, "created_at"), between(other, "updated_at")
+    # One that was cancelled may go on for a while.
+    return str(other.get("status")) not in ENDED or (
+        created is not None and updated is not None and updated[1] > created[0]
+    )
 
 
 def _count(run: Mapping[str, Any], key: str) -> int:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
 
@@ -43,7 +43,7 @@ KILL_TIME = 15.0
 """Seconds within which the run of a task that was cleared while it waited is cancelled, if it is at all."""
 
 MOST_SKIPS = 3
-"""Runs that Census may skip for one that was cancelled and is not quite over, until a task gives up."""
+"""Runs of a task that Census may skip for one that does not go on any more, until the task gives up."""
 
 SEVEN_DAYS = timedelta(days=7)
 
@@ -183,21 +183,24 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
             return self._go_on_with(context, hook, sync_id, *earlier, self._bounds())
         return self._start(context, hook, sync_id, self._bounds())
 
-    def execute_when_idle(self, context: Context, event: Any = None, *, sync_id: str, **bounds: Any) -> int:
+    def execute_when_idle(
+        self, context: Context, event: Any = None, *, sync_id: str | None = None, **bounds: Any
+    ) -> int:
         """Take over from the triggerer: start the sync, of which no other run goes on any more."""
         from airflow_provider_census.api import flows
 
         hook = self._hook()
+        sync_id = sync_id or tasks.find_sync(hook, self.sync_id, self.sync_label)
         _, kind, message = tasks.read_event(event, run_known=False)
         self._check_end(hook, flows.IdleWatch(sync_id, self.log, time.time), kind, message)
         # The time that another run took says nothing of how long ours will.
         return self._start(context, hook, sync_id, replace(self._bounds(bounds), started=time.time()))
 
     def execute_complete(
-        self, context: Context, event: Any = None, *, joined: bool = False, **bounds: Any
+        self, context: Context, event: Any = None, *, joined: bool | None = None, **bounds: Any
     ) -> int:
         """Take over from the triggerer: read the run again, and judge it."""
-        self.joined = joined
+        self.joined = self._may_have_joined if joined is None else joined
         hook = self._hook()
         known = self._bounds(bounds)
         sync_run_id, kind, message = tasks.read_event(event)
@@ -218,9 +221,19 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
             idle = flows.IdleWatch(sync_id, self.log, time.time)
             self._lost_trigger(context, hook, idle, next_kwargs or {})
             return self._start(context, hook, sync_id, self._bounds())
-        self.joined = self.if_running == "join"  # perhaps; nobody knows any more
+        self.joined = self._may_have_joined
         run = self._lost_trigger(context, hook, self._watch(sync_run_id), next_kwargs or {})
         return self._settle(context, hook, run, self._bounds())
+
+    @property
+    def _may_have_joined(self) -> bool:
+        """Whether the run may be somebody else's, if nobody remembers."""
+        return self.if_running == "join"
+
+    def _defer(self, watch: RunLookout[Any], bounds: tasks.Bounds, **known: Any) -> NoReturn:
+        if self._may_have_joined:
+            known["joined"] = self.joined
+        super()._defer(watch, bounds, **known)
 
     def _earlier_run(self, context: Context, hook: CensusHook, sync_id: str) -> tuple[int, bool] | None:
         """Find the run of an earlier try that makes another one needless; tell whether that joined it."""
@@ -343,10 +356,10 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
 
         if outcome(run) == "skipped" and self.if_running in {"wait", "join"}:
             sync_id = tasks.find_sync(hook, self.sync_id, self.sync_label)
-            before = hook.drive(flows.survey(sync_id))
-            if before.busy is not None and (before.active is not None or self._skips < MOST_SKIPS):
-                self.log.info("Sync run %s was skipped for sync run %s.", run["id"], before.busy.get("id"))
-                if before.active is None:  # it was cancelled, and will be over soon
+            other = hook.drive(flows.displacing(sync_id, run))
+            if other is not None and (outcome(other) is None or self._skips < MOST_SKIPS):
+                self.log.info("Sync run %s was skipped for sync run %s.", run["id"], other.get("id"))
+                if outcome(other) is not None:  # it may have been cancelled and is not quite over
                     self._skips += 1
                     self._sleep(self.polling.pause(0.0, 1, random.Random()))
                 return self._start(context, hook, sync_id, bounds)

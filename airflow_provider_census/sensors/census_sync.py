@@ -103,12 +103,12 @@ class CensusSyncSensor(WaitSensor):
             sync_id, since, lambda: hook.settings.base_url, self.log, time.time, endure=self.silent_fail
         )
 
-    def _defer(self, watch: RunLookout[Any], bounds: tasks.Bounds) -> NoReturn:
+    def _defer(self, watch: RunLookout[Any], bounds: tasks.Bounds, **known: Any) -> NoReturn:
         from airflow_provider_census.api.flows import SyncWatch
         from airflow_provider_census.triggers.census_sync import CensusSyncTrigger
 
         if not isinstance(watch, SyncWatch):  # the triggerer has seen which run it is
-            super()._defer(watch, bounds)
+            super()._defer(watch, bounds, **known)
         trigger = CensusSyncTrigger(watch.sync_id, watch.since, **self._how_to_wait(bounds))
         self._defer_to(trigger, bounds, sync_id=watch.sync_id, since=watch.since)
 

@@ -57,13 +57,13 @@ def hours_fly_by(monkeypatch: pytest.MonkeyPatch) -> None:
 def went_to_the_triggerer(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The triggers that were run."""
     seen: list[Any] = []
-    run = triggers.CensusSyncRunTrigger.run
+    wait = triggers.WaitTrigger._wait
 
-    def remember(trigger: Any) -> Any:
+    def remember(trigger: Any, *known: Any) -> Any:
         seen.append(trigger)
-        return run(trigger)
+        return wait(trigger, *known)
 
-    monkeypatch.setattr(triggers.CensusSyncRunTrigger, "run", remember)
+    monkeypatch.setattr(triggers.WaitTrigger, "_wait", remember)
     return seen
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -17,17 +18,24 @@ PACE = 20.0
 """Runs of the sandbox take so many times their time; what a test does in between takes no time beside it."""
 
 STEP = 2.0
-"""Seconds of the sandbox that pass at every look at a run: most runs have ended at the third."""
+"""Seconds of the sandbox that pass at every look at runs: most runs have ended at the third."""
 
 
 def move_by_looks(sandbox: Sandbox) -> None:
-    """Let time pass in the sandbox at every look at a run, so that nobody has to wait for its runs."""
+    """Let time pass in the sandbox at every look at runs, so that nobody has to wait for them."""
     app = sandbox._app
-    app.workspace.clock = app.workspace.runs.clock = lambda: time.time() + PACE * STEP * _looks(app.requests)
+    app.workspace.clock = app.workspace.runs.clock = lambda: (
+        time.time() + PACE * STEP * _asked(app.requests, "/sync_runs")
+    )
 
 
-def _looks(requests: list[tuple[str, str]]) -> int:
-    return sum(method == "GET" and "/sync_runs/" in path for method, path in requests)
+def _asked(requests: list[tuple[str, str]], words: str) -> int:
+    return sum(method == "GET" and words in path for method, path in requests)
+
+
+def start_elsewhere(sandbox: Sandbox, sync_id: int, *, full_sync: bool = False) -> int:
+    """Start a run that no task of ours does, as Census' own schedule would."""
+    return int(sandbox._app.workspace.runs.start(sync_id, full_sync))
 
 
 def triggered(census: Sandbox) -> list[int]:
@@ -36,8 +44,8 @@ def triggered(census: Sandbox) -> list[int]:
 
 
 def looks(census: Sandbox) -> int:
-    """How often anybody looked at a run."""
-    return _looks(census.requests)
+    """How often anybody looked at a single run."""
+    return _asked(census.requests, "/sync_runs/")
 
 
 @dataclass
@@ -123,6 +131,27 @@ class TaskInstance(SimpleNamespace):
     def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
         assert (task_ids, map_indexes) == (self.task_id, self.map_index)
         return self.xcoms.get(key)
+
+
+class Store:
+    """Airflow's task state store, in which a try leaves what the next one finds."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+        self.writes = 0
+        self.fails_at: dict[int, BaseException] = {}
+
+    def get(self, key: str) -> Any:
+        return json.loads(self.kept[key]) if key in self.kept else None
+
+    def set(self, key: str, value: Any) -> None:
+        self.writes += 1
+        if self.writes in self.fails_at:
+            raise self.fails_at[self.writes]
+        self.kept[key] = json.dumps(value)
+
+    def delete(self, key: str) -> None:
+        self.kept.pop(key, None)
 
 
 def context(ti: TaskInstance | None = None, **more: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
-from task_helpers import Done, Log, TaskInstance, context, triggered
+from task_helpers import Done, Log, Store, TaskInstance, context, triggered
 
 from airflow_provider_census.exceptions import (
     CensusConnectionError,
@@ -28,27 +28,6 @@ from airflow_provider_census.sandbox import Sandbox
 
 class Killed(BaseException):
     """The worker is gone."""
-
-
-class Store:
-    """Airflow's task state store, in which a try leaves what the next one finds."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, str] = {}
-        self.writes = 0
-        self.fails_at: dict[int, BaseException] = {}
-
-    def get(self, key: str) -> Any:
-        return json.loads(self.kept[key]) if key in self.kept else None
-
-    def set(self, key: str, value: Any) -> None:
-        self.writes += 1
-        if self.writes in self.fails_at:
-            raise self.fails_at[self.writes]
-        self.kept[key] = json.dumps(value)
-
-    def delete(self, key: str) -> None:
-        self.kept.pop(key, None)
 
 
 @pytest.fixture

@@ -1,0 +1,611 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""What the operator does when a run of its sync goes on already, started by somebody else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import warnings
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
+from task_helpers import Done, Log, Store, TaskInstance, context, looks, start_elsewhere, triggered
+
+from airflow_provider_census.exceptions import (
+    CensusApiError,
+    CensusError,
+    CensusNotFoundError,
+    CensusSyncRunCanceled,
+    CensusSyncRunFailed,
+    CensusSyncRunSkipped,
+    CensusTimeoutError,
+)
+from airflow_provider_census.hooks import census as hooks
+from airflow_provider_census.operators import census as operators
+from airflow_provider_census.operators.census import CensusTriggerSyncOperator
+from airflow_provider_census.sandbox import Sandbox
+from airflow_provider_census.triggers.census import CensusSyncRunTrigger
+from airflow_provider_census.triggers.census_sync import CensusSyncTrigger
+
+RunTask = Callable[..., Done]
+on_worker_or_deferred = pytest.mark.parametrize(
+    "deferrable", [False, True], ids=["on the worker", "deferred"]
+)
+waiting_or_not = pytest.mark.parametrize("wait", [False, True], ids=["not waiting", "waiting"])
+
+
+def run_of(census: Sandbox, sync_run_id: int) -> Any:
+    return census._app.workspace.runs._runs[sync_run_id]
+
+
+def complete(census: Sandbox, sync_run_id: int) -> None:
+    run = run_of(census, sync_run_id)
+    run.begins_at = run.ends_at = run.created_at
+
+
+def last_seen(census: Sandbox, sync_run_id: int) -> dict[str, Any]:
+    runs = census._app.workspace.runs
+    return run_of(census, sync_run_id).as_census(runs.clock())
+
+
+def kinds(went_to_the_triggerer: list[Any]) -> list[type]:
+    return [type(trigger) for trigger in went_to_the_triggerer]
+
+
+@on_worker_or_deferred
+@waiting_or_not
+@pytest.mark.parametrize("foreign", [52, 53, 56], ids=["completes", "fails", "is cancelled"])
+def test_it_waits_for_the_end_of_the_run_however_that_is_and_then_starts_its_own(
+    run_task: RunTask,
+    census: Sandbox,
+    went_to_the_triggerer: list[Any],
+    deferrable: bool,
+    wait: bool,
+    foreign: int,
+) -> None:
+    others = start_elsewhere(census, foreign)
+    run_of(census, others).sync_id = 58
+    done = run_task(
+        CensusTriggerSyncOperator,
+        sync_id=58,
+        if_running="wait",
+        wait_for_completion=wait,
+        deferrable=deferrable,
+    )
+    assert done.state == "success"
+    (trigger,) = census.triggers
+    assert run_of(census, trigger.sync_run_id).created_at >= run_of(census, others).stops_at
+    assert last_seen(census, trigger.sync_run_id)["status"] == "completed"
+    assert done.xcom() == done.xcom("sync_run_id") == trigger.sync_run_id
+    assert (done.xcom("sync_run") or {}).get("id") == (trigger.sync_run_id if wait else None)
+    assert done.link().endswith(f"={trigger.sync_run_id}")
+    assert kinds(went_to_the_triggerer) == [CensusSyncTrigger] * deferrable
+    assert census.cancels == []
+
+
+@on_worker_or_deferred
+@pytest.mark.parametrize(
+    ("sync_id", "error"), [(52, None), (53, CensusSyncRunFailed), (56, CensusSyncRunCanceled)]
+)
+def test_after_that_the_task_ends_as_its_own_run_does(
+    run_task: RunTask,
+    census: Sandbox,
+    went_to_the_triggerer: list[Any],
+    deferrable: bool,
+    sync_id: int,
+    error: type[Exception] | None,
+) -> None:
+    others = start_elsewhere(census, sync_id)
+    done = run_task(
+        CensusTriggerSyncOperator,
+        sync_id=sync_id,
+        if_running="wait",
+        wait_for_completion=True,
+        deferrable=deferrable,
+    )
+    assert done.state == ("failed" if error else "success")
+    (trigger,) = census.triggers
+    assert done.xcom("sync_run")["id"] == trigger.sync_run_id != others
+    if error:
+        assert type(done.error) is error
+        assert done.error.sync_run["id"] == trigger.sync_run_id
+    assert kinds(went_to_the_triggerer) == [CensusSyncTrigger, CensusSyncRunTrigger] * deferrable
+    assert census.cancels == []
+
+
+@on_worker_or_deferred
+@waiting_or_not
+def test_it_joins_the_run(run_task: RunTask, census: Sandbox, deferrable: bool, wait: bool) -> None:
+    others = start_elsewhere(census, 52)
+    done = run_task(
+        CensusTriggerSyncOperator,
+        sync_id=52,
+        if_running="join",
+        wait_for_completion=wait,
+        deferrable=deferrable,
+    )
+    assert done.state == "success"
+    assert done.xcom() == done.xcom("sync_run_id") == others
+    assert done.link().endswith(f"={others}")
+    assert (done.xcom("sync_run") or {}).get("status") == ("completed" if wait else None)
+    assert census.triggers == []
+    assert bool(looks(census)) == wait
+
+
+@on_worker_or_deferred
+def test_a_run_that_it_joined_and_that_fails_fails_the_task(
+    run_task: RunTask, census: Sandbox, deferrable: bool
+) -> None:
+    others = start_elsewhere(census, 53)
+    done = run_task(
+        CensusTriggerSyncOperator,
+        sync_id=53,
+        if_running="join",
+        wait_for_completion=True,
+        deferrable=deferrable,
+    )
+    assert type(done.error) is CensusSyncRunFailed
+    assert done.error.sync_run["id"] == others
+
+
+@on_worker_or_deferred
+def test_a_run_that_is_not_full_is_waited_for_where_a_full_one_is_asked_for(
+    run_task: RunTask, census: Sandbox, deferrable: bool
+) -> None:
+    others = start_elsewhere(census, 52)
+    done = run_task(
+        CensusTriggerSyncOperator,
+        sync_id=52,
+        force_full_sync=True,
+        if_running="join",
+        wait_for_completion=True,
+        deferrable=deferrable,
+    )
+    assert done.state == "success"
+    (trigger,) = census.triggers
+    assert trigger.force_full_sync
+    assert done.xcom() == trigger.sync_run_id != others
+
+
+def test_a_full_run_is_joined_where_a_full_one_is_asked_for(census: Sandbox) -> None:
+    others = start_elsewhere(census, 57, full_sync=True)
+    assert executed(if_running="join", force_full_sync=True) == others
+    assert census.triggers == []
+
+
+@waiting_or_not
+def test_it_fails_and_says_for_which_run(run_task: RunTask, census: Sandbox, wait: bool) -> None:
+    others = start_elsewhere(census, 57)
+    done = run_task(CensusTriggerSyncOperator, sync_id=57, if_running="fail", wait_for_completion=wait)
+    assert done.state == "failed"
+    assert type(done.error) is CensusError
+    assert f"Sync run {others} of sync 57 goes on already: working" in str(done.error)
+    assert f"{census.url}/syncs/57/history?sync_run_id={others}" in str(done.error)
+    assert census.triggers == []
+    assert done.xcom("sync_run_id") is None
+
+
+def test_by_default_it_starts_a_run_that_census_skips(run_task: RunTask, census: Sandbox) -> None:
+    start_elsewhere(census, 57)
+    done = run_task(CensusTriggerSyncOperator, sync_id=57, wait_for_completion=True)
+    assert type(done.error) is CensusSyncRunSkipped
+    assert triggered(census) == [57]
+
+
+@pytest.mark.parametrize("if_running", ["trigger", "wait", "join", "fail"])
+def test_without_another_run_all_are_the_same_and_ask_the_same(census: Sandbox, if_running: str) -> None:
+    assert executed(58, if_running=if_running) == census.triggers[0].sync_run_id
+    assert [path.rpartition("/")[2] for _, path in census.requests] == ["sync_runs", "trigger"]
+
+
+@pytest.mark.parametrize("wrong", ["Wait", "", None, True, "skip"])
+def test_a_word_that_is_none_is_refused_when_the_dag_is_read(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"^if_running must be one of 'trigger', 'wait', 'join', 'fail'"):
+        CensusTriggerSyncOperator(task_id="task", sync_id=52, if_running=wrong)
+
+
+def test_how_to_wait_is_no_idle_option_then() -> None:
+    for if_running, words in (("wait", []), ("join", []), ("fail", ["poll_interval, timeout of task"])):
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            CensusTriggerSyncOperator(
+                task_id="task", sync_id=52, if_running=if_running, poll_interval=9, timeout=99
+            )
+        said = [str(warning.message) for warning in seen if "will have no effect" in str(warning.message)]
+        assert [line[: len(word)] for line, word in zip(said, words, strict=True)] == words
+
+
+def operator(sync_id: int = 57, **options: Any) -> CensusTriggerSyncOperator:
+    return CensusTriggerSyncOperator(task_id="task", sync_id=sync_id, **options)
+
+
+def executed(sync_id: int = 57, /, **options: Any) -> int:
+    return operator(sync_id, **options).execute(context())  # type: ignore[arg-type]
+
+
+class AnotherSneaksIn:
+    """Lets Census start a run just before ours, some times, so that ours is skipped."""
+
+    def __init__(self, census: Sandbox, *sync_ids: int) -> None:
+        self.runs = census._app.workspace.runs
+        self.left, self.started = list(sync_ids), list[int]()
+        self._start, self.runs.start = self.runs.start, self.start  # type: ignore[method-assign]
+
+    def start(self, sync_id: int, full_sync: bool) -> int:
+        if self.left:
+            self.started.append(self._start(self.left.pop(0), False))
+        return self._start(sync_id, full_sync)
+
+
+@on_worker_or_deferred
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_a_run_that_is_skipped_nevertheless_is_started_again(
+    run_task: RunTask, census: Sandbox, deferrable: bool, times: int
+) -> None:
+    others = AnotherSneaksIn(census, *[52] * times)
+    done = run_task(
+        CensusTriggerSyncOperator,
+        sync_id=52,
+        if_running="wait",
+        wait_for_completion=True,
+        deferrable=deferrable,
+    )
+    assert done.state == "success"
+    assert len(others.started) == times
+    assert triggered(census) == [52] * (times + 1)
+    ours = census.triggers[-1].sync_run_id
+    assert done.xcom() == done.xcom("sync_run_id") == done.xcom("sync_run")["id"] == ours
+    assert done.link().endswith(f"={ours}")
+
+
+def test_a_run_that_is_skipped_for_another_lets_the_task_join_that(census: Sandbox) -> None:
+    others = AnotherSneaksIn(census, 57)
+    known = context()
+    deferred = deferral(operator(if_running="join", wait_for_completion=True, deferrable=True), known)
+    assert [deferred.trigger.sync_run_id] == others.started == [known["ti"].xcoms["sync_run_id"]]
+    assert deferred.trigger.cancel_on_kill is False
+    assert triggered(census) == [57]
+
+
+@pytest.mark.parametrize("if_running", ["wait", "join"])
+def test_a_run_that_is_skipped_for_no_other_is_the_result(census: Sandbox, if_running: str) -> None:
+    with pytest.raises(CensusSyncRunSkipped):
+        executed(54, if_running=if_running, wait_for_completion=True)
+    assert triggered(census) == [54]
+
+
+@pytest.mark.parametrize(("pace", "state"), [(200.0, 2), (1e9, 4)], ids=["over soon", "never over"])
+def test_a_run_that_was_cancelled_and_is_not_quite_over(census: Sandbox, pace: float, state: int) -> None:
+    """Nobody knows when it will be; so ours is started a few times, until Census does not skip it."""
+    others = run_of(census, start_elsewhere(census, 57))
+    others.pace, others.canceled_at = pace, others.created_at
+    if state == 4:
+        with pytest.raises(CensusSyncRunSkipped):
+            executed(57, if_running="wait", wait_for_completion=True, on_skipped_run="fail")
+    else:
+        with pytest.raises(TaskDeferred) as deferral:
+            executed(57, if_running="wait", wait_for_completion=True, deferrable=True)
+        assert deferral.value.trigger.sync_run_id == census.triggers[-1].sync_run_id
+    assert len(census.triggers) == {2: 3, 4: 4}[state]
+
+
+@on_worker_or_deferred
+@pytest.mark.parametrize("if_running", ["wait", "join"])
+@pytest.mark.parametrize("limit", ["timeout", "execution_timeout"])
+def test_nobody_elses_run_is_cancelled_when_the_time_is_over(
+    run_task: RunTask,
+    census: Sandbox,
+    hours_fly_by: None,
+    monkeypatch: pytest.MonkeyPatch,
+    deferrable: bool,
+    if_running: str,
+    limit: str,
+) -> None:
+    def alarm(_task: Any, seconds: float) -> None:
+        if seconds:
+            raise AirflowTaskTimeout("Timeout, PID: 1")
+
+    if limit == "execution_timeout" and not deferrable:
+        monkeypatch.setattr(CensusTriggerSyncOperator, "_sleep", alarm)
+    start_elsewhere(census, 57)
+    done = run_task(
+        CensusTriggerSyncOperator,
+        sync_id=57,
+        if_running=if_running,
+        wait_for_completion=True,
+        deferrable=deferrable,
+        cancel_on_timeout=True,
+        **{limit: timedelta(hours=3)},
+    )
+    assert done.state == "failed"
+    assert type(done.error) is (CensusTimeoutError if limit == "timeout" else AirflowTaskTimeout)
+    if if_running == "wait" and (deferrable or limit == "timeout"):
+        assert "Another run of sync 57 has not ended within" in str(done.error)
+        assert "It goes on, and no run was started in Census." in str(done.error)
+    assert (census.triggers, census.cancels) == ([], [])
+
+
+def test_a_user_who_kills_the_task_cancels_its_own_run_after_another_was_waited_for(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_of(census, start_elsewhere(census, 52)).sync_id = 57
+    task = operator(if_running="wait", wait_for_completion=True)
+    monkeypatch.setattr(operators, "task_state", lambda _: "failed")
+    sleep = task._sleep
+
+    def die(seconds: float) -> None:
+        if census.triggers:
+            task.on_kill()
+        sleep(seconds)
+
+    monkeypatch.setattr(task, "_sleep", die)
+    with pytest.raises(CensusError, match="killed"):
+        task.execute(context())  # type: ignore[arg-type]
+    assert census.cancels == [census.triggers[0].sync_run_id]
+
+
+@pytest.mark.parametrize("if_running", ["wait", "join"])
+def test_a_user_who_kills_the_task_on_the_worker_cancels_nobody_elses_run(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, if_running: str
+) -> None:
+    start_elsewhere(census, 57)
+    task = operator(if_running=if_running, wait_for_completion=True)
+    monkeypatch.setattr(operators, "task_state", lambda _: "failed")
+    sleep = task._sleep
+
+    def die(seconds: float) -> None:
+        task.on_kill()
+        sleep(seconds)
+
+    monkeypatch.setattr(task, "_sleep", die)
+    with pytest.raises(CensusError, match="killed"):
+        task.execute(context())  # type: ignore[arg-type]
+    assert (census.triggers, census.cancels) == ([], [])
+
+
+def deferral(task: CensusTriggerSyncOperator, known: Any) -> TaskDeferred:
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(known)
+    return deferred.value
+
+
+def event_of(trigger: Any) -> dict[str, Any]:
+    kind, arguments = type(trigger), json.loads(json.dumps(trigger.serialize()[1]))
+
+    async def run() -> list[Any]:
+        return [event.payload async for event in kind(**arguments).run()]
+
+    (payload,) = asyncio.run(run())
+    return dict(payload)
+
+
+def test_the_bounds_travel_along_and_the_id_of_the_other_run_does_not(census: Sandbox) -> None:
+    others = start_elsewhere(census, 52)
+    known = context()
+    task = operator(
+        52,
+        if_running="wait",
+        wait_for_completion=True,
+        deferrable=True,
+        timeout=1000,
+        poll_interval=7,
+        execution_timeout=timedelta(hours=1),
+    )
+    first = deferral(task, known)
+    assert first.method_name == "execute_when_idle"
+    path, arguments = first.trigger.serialize()
+    assert path == "airflow_provider_census.triggers.census_sync.CensusSyncTrigger"
+    assert (arguments["sync_id"], arguments["since"], arguments["poll_interval"]) == ("52", None, 7.0)
+    assert known["ti"].xcoms.keys() == {"_link_CensusSyncRunLink"}
+    assert known["ti"].xcoms["_link_CensusSyncRunLink"].endswith(f"={others}")
+    event = event_of(first.trigger)
+    assert event == {"sync_run_id": None, "event": "ended"}
+    with pytest.raises(TaskDeferred) as second:
+        task.execute_when_idle(known, event, **json.loads(json.dumps(first.kwargs)))
+    (trigger,) = census.triggers
+    assert second.value.method_name == "execute_complete"
+    assert second.value.trigger.sync_run_id == trigger.sync_run_id == known["ti"].xcoms["sync_run_id"]
+    assert second.value.trigger.cancel_on_kill is True
+    for name in ("deadline", "execution_deadline"):
+        assert second.value.kwargs[name] == first.kwargs[name] == getattr(second.value.trigger, name)
+    assert second.value.kwargs["started"] > first.kwargs["started"], "looks at ours are as frequent again"
+    assert not hasattr(first.trigger, "cancel_on_kill")
+
+
+def test_a_run_that_it_joined_is_not_cancelled_in_the_triggerer_nor_after(census: Sandbox) -> None:
+    others = start_elsewhere(census, 57)
+    known = context()
+    task = operator(if_running="join", wait_for_completion=True, deferrable=True, cancel_on_timeout=True)
+    first = deferral(task, known)
+    assert first.trigger.sync_run_id == others
+    assert first.trigger.cancel_on_kill is False
+    again = operator(if_running="join", wait_for_completion=True, deferrable=True, cancel_on_timeout=True)
+    for kind, error in (("timeout", CensusTimeoutError), ("execution_timeout", AirflowTaskTimeout)):
+        with pytest.raises(error, match="The run goes on"):
+            again.execute_complete(known, {"sync_run_id": others, "event": kind}, **first.kwargs)
+    with pytest.raises(CensusTimeoutError, match="The run goes on"):
+        again.resume_execution("__fail__", {"error": "Trigger timeout"}, known)
+    with pytest.raises(TaskDeferred) as second:
+        again.execute_complete(known, {"sync_run_id": others, "event": "ended"}, **first.kwargs)
+    assert second.value.kwargs == first.kwargs
+    assert second.value.trigger.cancel_on_kill is False
+    assert census.cancels == []
+
+
+def test_what_another_release_deferred_goes_on(census: Sandbox) -> None:
+    start_elsewhere(census, 57)
+    known = context()
+    task = operator(if_running="wait", wait_for_completion=True, deferrable=True)
+    event = {"sync_run_id": None, "event": "ended", "of_the_future": 1}
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute_when_idle(known, event, of_the_future=1)  # type: ignore[arg-type]
+    assert deferred.value.kwargs["sync_id"] == "57"
+
+
+@pytest.mark.parametrize(
+    ("event", "error", "words"),
+    [
+        ({"event": "timeout"}, CensusTimeoutError, "no run was started"),
+        ({"event": "execution_timeout"}, AirflowTaskTimeout, "no run was started"),
+        (
+            {"event": "error", "message": "No!"},
+            CensusError,
+            "another run of sync 57 ended early, it goes on, and no run was started: No!",
+        ),
+        ({"event": "ascended"}, CensusError, "ascended"),
+    ],
+    ids=str,
+)
+def test_how_the_wait_for_another_run_may_end_otherwise(
+    census: Sandbox, event: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    start_elsewhere(census, 57)
+    known = context()
+    task = operator(if_running="wait", deferrable=True)
+    first = deferral(task, known)
+    with pytest.raises(error, match=words):
+        task.execute_when_idle(known, {"sync_run_id": None, **event}, **first.kwargs)
+    assert (census.triggers, census.cancels) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [({"error": "Trigger timeout"}, CensusTimeoutError), ({"error": "Trigger failure"}, CensusError)],
+    ids=str,
+)
+def test_when_airflow_gave_up_the_trigger_of_another_run(
+    census: Sandbox, failure: dict[str, Any], error: type[Exception]
+) -> None:
+    start_elsewhere(census, 57)
+    known = context()
+    task = operator(if_running="wait", wait_for_completion=True, deferrable=True, cancel_on_timeout=True)
+    deferral(task, known)
+    with pytest.raises(error, match="no run was started"):
+        task.resume_execution("__fail__", failure, known)  # type: ignore[arg-type]
+    assert (census.triggers, census.cancels) == ([], [])
+
+
+def test_when_airflow_gave_up_the_trigger_of_another_run_that_has_ended(census: Sandbox) -> None:
+    others = start_elsewhere(census, 57)
+    known = context()
+    task = operator(if_running="wait", deferrable=True)
+    deferral(task, known)
+    complete(census, others)
+    sync_run_id = task.resume_execution("__fail__", {"error": "Trigger failure"}, known)  # type: ignore
+    assert [trigger.sync_run_id for trigger in census.triggers] == [sync_run_id]
+
+
+@pytest.mark.parametrize("if_running", ["wait", "join", "fail"])
+def test_a_sync_that_does_not_exist_or_cannot_be_seen_fails_at_once(census: Sandbox, if_running: str) -> None:
+    with pytest.raises(CensusNotFoundError):
+        executed(404404, if_running=if_running)
+    census.fail_next(9, status=500, path="/api/v1/syncs")
+    with pytest.raises(CensusApiError):
+        executed(if_running=if_running)
+    assert census.triggers == []
+
+
+class FailsOnceItWaits(Log):
+    """Takes Census away as soon as the task says that it waits."""
+
+    def __init__(self, census: Sandbox) -> None:
+        super().__init__()
+        self.census = census
+
+    def info(self, message: str, *values: Any) -> None:
+        super().info(message, *values)
+        if "goes on already" in self.lines[-1][1]:
+            self.census.fail_next(12, status=502, path="/api/v1/syncs/52/sync_runs")
+
+
+@on_worker_or_deferred
+def test_an_outage_while_another_run_goes_on_is_not_the_end(
+    run_task: RunTask, census: Sandbox, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    start_elsewhere(census, 52)
+    log = FailsOnceItWaits(census)
+    monkeypatch.setattr(CensusTriggerSyncOperator, "log", log)
+    done = run_task(CensusTriggerSyncOperator, sync_id=52, if_running="wait", deferrable=deferrable)
+    assert done.state == "success"
+    assert log.said("goes on already") == 1
+    assert triggered(census) == [52]
+
+
+def attempt(store: Store | None, number: int, sync_id: int = 57, **options: Any) -> int:
+    """One try of the task, as in a process of its own."""
+    hooks.CLAIMED.clear()
+    ti = TaskInstance(try_number=number, max_tries=3)
+    more = {} if store is None else {"task_state_store": store}
+    return operator(sync_id, **options).execute({**context(ti, **more), "dag_run": DAG_RUN})  # type: ignore
+
+
+DAG_RUN = context()["dag_run"]
+
+
+def test_after_a_crash_while_another_run_goes_on_a_retry_looks_again(census: Sandbox) -> None:
+    store, others = Store(), start_elsewhere(census, 57)
+    for number in (1, 2):
+        with pytest.raises(TaskDeferred) as deferred:
+            attempt(store, number, if_running="wait", deferrable=True)
+        assert isinstance(deferred.value.trigger, CensusSyncTrigger)
+    assert store.kept == {}
+    complete(census, others)
+    first = attempt(store, 3, if_running="wait")
+    assert [trigger.sync_run_id for trigger in census.triggers] == [first]
+
+
+@pytest.mark.parametrize("if_running", ["wait", "join", "fail"])
+def test_a_retry_goes_on_with_our_own_run_and_takes_it_for_nobody_elses(
+    census: Sandbox, if_running: str
+) -> None:
+    store = Store()
+    first = attempt(store, 1, if_running=if_running)
+    with pytest.raises(TaskDeferred) as deferred:
+        attempt(store, 2, if_running=if_running, wait_for_completion=True, deferrable=True)
+    assert deferred.value.trigger.sync_run_id == first
+    assert deferred.value.trigger.cancel_on_kill is True
+    assert triggered(census) == [57]
+
+
+def test_a_retry_joins_the_same_run_again_and_still_does_not_cancel_it(census: Sandbox) -> None:
+    store, others = Store(), start_elsewhere(census, 57)
+    assert attempt(store, 1, if_running="join") == others
+    for number in (2, 3):
+        with pytest.raises(TaskDeferred) as deferred:
+            attempt(store, number, if_running="join", wait_for_completion=True, deferrable=True)
+        assert deferred.value.trigger.sync_run_id == others
+        assert deferred.value.trigger.cancel_on_kill is False
+    complete(census, others)
+    assert attempt(store, 4, if_running="join", wait_for_completion=True) == others, "it has completed"
+    assert census.triggers == []
+
+
+def test_a_retry_after_a_run_that_it_joined_has_failed_starts_its_own(census: Sandbox) -> None:
+    store, others = Store(), start_elsewhere(census, 53)
+    with pytest.raises(CensusSyncRunFailed):
+        attempt(store, 1, 53, if_running="join", wait_for_completion=True)
+    with pytest.raises(CensusSyncRunFailed) as raised:
+        attempt(store, 2, 53, if_running="join", wait_for_completion=True)
+    assert raised.value.sync_run["id"] == census.triggers[0].sync_run_id != others
+
+
+@pytest.mark.parametrize(
+    ("if_running", "expected"),
+    [("trigger", "joined"), ("wait", "waits"), ("join", "joined"), ("fail", "joined")],
+)
+def test_without_a_store_a_retry_that_waits_takes_over_nothing(
+    census: Sandbox, if_running: str, expected: str
+) -> None:
+    """The run that goes on may be ours or another's, from before or after what was loaded."""
+    first = attempt(None, 1, if_running=if_running)
+    if expected == "joined":
+        assert attempt(None, 2, if_running=if_running) == first
+    else:
+        with pytest.raises(TaskDeferred) as deferred:
+            attempt(None, 2, if_running=if_running, deferrable=True)
+        assert isinstance(deferred.value.trigger, CensusSyncTrigger)
+    assert triggered(census) == [57]

@@ -1,0 +1,433 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""The sensor for runs that no task of ours started, in a real Airflow, in its three modes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+from task_helpers import Done, Log, context, start_elsewhere
+
+from airflow_provider_census.exceptions import (
+    CensusError,
+    CensusLookupError,
+    CensusNotFoundError,
+    CensusSyncRunCanceled,
+    CensusSyncRunError,
+    CensusSyncRunFailed,
+    CensusSyncRunRejectedRecords,
+)
+from airflow_provider_census.sandbox import Sandbox
+from airflow_provider_census.sandbox.runs import timestamp
+from airflow_provider_census.sensors.census import CensusSyncSensor
+from airflow_provider_census.triggers.census_sync import CensusSyncTrigger
+
+RunTask = Callable[..., Done]
+MODES = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}, "deferred": {"deferrable": True}}
+NO_RETRIES_USED = {"retries": 3, "retry_delay": timedelta(0)}
+modes = pytest.mark.parametrize("mode", MODES)
+HOUR = timedelta(hours=1)
+
+
+def now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def ago() -> str:
+    return (now() - HOUR).isoformat()
+
+
+@pytest.fixture
+def starts_itself(census: Sandbox) -> Callable[..., None]:
+    """Let Census start a run of a sync when somebody looks at its runs for the third time."""
+
+    def arrange(*sync_ids: int) -> None:
+        app, runs = census._app, census._app.workspace.runs
+        oldest_first, left = runs.oldest_first, list(sync_ids)
+
+        def look() -> Any:
+            if left and sum(path.endswith("/sync_runs") for _, path in app.requests) >= 3:
+                runs.start(left.pop(0), False)
+            return oldest_first()
+
+        runs.oldest_first = look  # type: ignore[method-assign]
+
+    return arrange
+
+
+ENDINGS: list[tuple[int, dict[str, Any], str, type[CensusSyncRunError] | None]] = [
+    (52, {}, "success", None),
+    (53, {}, "failed", CensusSyncRunFailed),
+    (53, {"soft_fail": True}, "skipped", None),
+    (53, {"never_fail": True}, "skipped", None),
+    (55, {"max_records_failed": 2}, "failed", CensusSyncRunRejectedRecords),
+    (55, {"max_records_invalid": 1}, "failed", CensusSyncRunRejectedRecords),
+    (55, {"max_records_invalid": 2}, "success", None),
+    (56, {}, "failed", CensusSyncRunCanceled),
+]
+
+
+@modes
+@pytest.mark.parametrize(("sync_id", "options", "state", "error"), ENDINGS)
+def test_the_sensor_ends_as_a_run_did_that_census_started_meanwhile(
+    run_task: RunTask,
+    census: Sandbox,
+    starts_itself: Callable[..., None],
+    went_to_the_triggerer: list[Any],
+    mode: str,
+    sync_id: int,
+    options: dict[str, Any],
+    state: str,
+    error: type[CensusSyncRunError] | None,
+) -> None:
+    start_elsewhere(census, sync_id)  # before the DAG run, so of no interest
+    starts_itself(sync_id)
+    done = run_task(CensusSyncSensor, sync_id=sync_id, **NO_RETRIES_USED, **MODES[mode], **options)
+    assert done.state == state
+    _, run = census._app.workspace.runs._runs.values()
+    address = f"{census.url}/syncs/{sync_id}/history?sync_run_id={run.id}"
+    if mode != "deferred":  # else it was unknown when the worker looked first
+        assert done.link() == address
+    if state == "success":
+        assert (done.xcom()["id"], done.xcom()["sync_id"]) == (run.id, sync_id)
+        assert done.link() == address
+    if error is not None:
+        (raised,) = done.raised["task"]
+        assert isinstance(raised, error)
+        assert isinstance(raised, AirflowFailException)
+        assert raised.sync_run["id"] == run.id
+        assert address in str(raised)
+    assert bool(went_to_the_triggerer) == (mode == "deferred")
+    assert (census.triggers, census.cancels) == ([], [])
+
+
+@modes
+def test_the_newest_run_that_has_ended_is_the_result(run_task: RunTask, census: Sandbox, mode: str) -> None:
+    runs = census._app.workspace.runs
+    newest_first = [
+        start_elsewhere(census, sync_id)
+        for sync_id in (53, 58, 54, 57)  # failed, completed, skipped, going on
+    ][::-1]
+    for run in runs._runs.values():
+        run.sync_id = 57
+    runs._runs[newest_first[3]].ends_at = runs._runs[newest_first[3]].created_at
+    done = run_task(CensusSyncSensor, sync_id=57, since=ago(), **MODES[mode])
+    assert done.state == "success"
+    assert done.xcom()["id"] == newest_first[2]
+
+
+@modes
+@pytest.mark.parametrize("options", [{}, {"soft_fail": True}], ids=str)
+def test_a_run_from_before_is_no_run(
+    run_task: RunTask, census: Sandbox, mode: str, options: dict[str, Any]
+) -> None:
+    start_elsewhere(census, 58)
+    done = run_task(CensusSyncSensor, sync_id=58, timeout=0.05, **NO_RETRIES_USED, **MODES[mode], **options)
+    assert done.state == ("skipped" if options else "failed")
+    if not options:
+        assert [type(error) for error in done.raised["task"]] == [AirflowSensorTimeout]
+    if mode == "deferred" and not options:
+        assert "There is none yet in Census." in str(done.error)
+    assert done.link() == ""
+
+
+@modes
+@pytest.mark.parametrize(
+    ("options", "state"), [({}, "failed"), ({"soft_fail": True}, "failed"), ({"never_fail": True}, "skipped")]
+)
+def test_a_sync_that_does_not_exist_is_an_error(
+    run_task: RunTask, census: Sandbox, mode: str, options: dict[str, Any], state: str
+) -> None:
+    done = run_task(CensusSyncSensor, sync_id=404404, **MODES[mode], **options)
+    assert done.state == state
+    if state == "failed":
+        assert type(done.error) is CensusNotFoundError
+
+
+@modes
+def test_an_outage_is_not_the_end(run_task: RunTask, census: Sandbox, mode: str) -> None:
+    sync_run_id = start_elsewhere(census, 52)
+    census.fail_next(12, status=502, path="/api/v1/syncs/52/sync_runs")
+    done = run_task(CensusSyncSensor, sync_id=52, since=ago(), **MODES[mode])
+    assert done.state == "success"
+    assert done.xcom()["id"] == sync_run_id
+
+
+@modes
+def test_the_sync_may_be_named_by_its_label(run_task: RunTask, census: Sandbox, mode: str) -> None:
+    start_elsewhere(census, 52)
+    done = run_task(CensusSyncSensor, sync_label="Completes", since=ago(), **MODES[mode])
+    assert done.xcom()["sync_id"] == 52
+    looked_up = [path for _, path in census.requests if path == "/api/v1/syncs"]
+    assert len(looked_up) == 1 or mode == "reschedule"  # where every look is a task of its own
+
+
+def test_a_label_that_no_sync_has(run_task: RunTask, census: Sandbox) -> None:
+    assert type(run_task(CensusSyncSensor, sync_label="completes").error) is CensusLookupError
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["as text", "native"])
+@pytest.mark.parametrize(
+    "since",
+    [
+        "{{ data_interval_end - macros.timedelta(hours=1) }}",
+        "{{ ts }}",
+        "{{ data_interval_end | ts_nodash_with_tz }}",
+        "{{ macros.datetime(2024, 1, 31) }}",
+    ],
+)
+def test_the_moment_is_a_template(
+    run_dag: Callable[..., Any],
+    census: Sandbox,
+    starts_itself: Callable[..., None],
+    since: str,
+    native: bool,
+) -> None:
+    from airflow.providers.common.compat.sdk import DAG
+
+    with DAG(
+        "since_a_template",
+        schedule=None,
+        start_date=datetime(2024, 1, 1, tzinfo=timezone.utc),
+        render_template_as_native_obj=native,
+    ) as dag:
+        CensusSyncSensor(task_id="task", sync_id="{{ 50 + 8 }}", since=since, mode="reschedule", timeout=60)
+    starts_itself(58)
+    done = Done(dag, run_dag(dag))
+    assert done.state == "success"
+    assert done.xcom()["sync_id"] == 58
+
+
+AWARE = datetime(2026, 1, 31, 6, tzinfo=timezone(timedelta(hours=2)))
+MOMENTS = [
+    AWARE,
+    datetime(2026, 1, 31, 4),  # noqa: DTZ001 - as Airflow, in its default_timezone
+    "2026-01-31T04:00:00+00:00",
+    "2026-01-31 04:00:00+00:00",
+    "2026-01-31T06:00:00.000000+02:00",
+    "2026-01-31T04:00:00Z",
+    "20260131T040000+0000",
+    "2026-01-31T04:00",
+]
+
+
+@pytest.mark.parametrize("since", MOMENTS, ids=str)
+def test_what_is_a_moment(census: Sandbox, since: Any) -> None:
+    sensor = CensusSyncSensor(task_id="task", sync_id=52, since=since)
+    assert sensor._lookout(context(), sensor._hook()).since == AWARE.timestamp()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("since", ["", "None", "soon", "P1D", "1769832000", 1769832000, 1.5, True, b"2026"])
+def test_what_is_no_moment_is_refused_when_the_dag_is_read(since: Any) -> None:
+    with pytest.raises(ValueError, match=r"^since must be a datetime, or a text such as"):
+        CensusSyncSensor(task_id="task", sync_id=52, since=since)
+
+
+@pytest.mark.parametrize("since", ["", "None", None, "{{ ds }}"], ids=repr)
+def test_what_a_template_may_render_to(census: Sandbox, since: str | None) -> None:
+    sensor = CensusSyncSensor(task_id="task", sync_id=52, since="{{ dag_run.conf.since }}")
+    sensor.since = since
+    known = {**context(), "data_interval_end": AWARE}
+    if since is None:
+        assert sensor._lookout(known, sensor._hook()).since == AWARE.timestamp()  # type: ignore[arg-type]
+    else:
+        with pytest.raises(ValueError, match=r"^since "):
+            sensor.execute(known)  # type: ignore[arg-type]
+    assert census.requests == []
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({"data_interval_end": AWARE}, AWARE),
+        ({"data_interval_end": None, "run_after": AWARE}, AWARE),
+        ({"run_after": AWARE}, AWARE),
+        ({}, AWARE + HOUR),
+    ],
+    ids=["the end of the data interval", "none in the context", "when it was to start", "when it started"],
+)
+def test_without_a_moment_the_dag_run_tells_it(
+    census: Sandbox, known: dict[str, Any], expected: datetime
+) -> None:
+    """When it started is told last, for that changes when a user clears the DAG run."""
+    dag_run = SimpleNamespace(start_date=AWARE + HOUR)
+    if "run_after" in known:
+        dag_run.run_after = known.pop("run_after")
+    sensor = CensusSyncSensor(task_id="task", sync_id=52)
+    lookout = sensor._lookout({**context(), "dag_run": dag_run, **known}, sensor._hook())  # type: ignore
+    assert lookout.since == expected.timestamp()
+
+
+def test_without_any_moment_it_says_so(census: Sandbox) -> None:
+    sensor = CensusSyncSensor(task_id="task", sync_id=52)
+    with pytest.raises(ValueError, match=r"^since must be given"):
+        sensor.execute({**context(), "dag_run": SimpleNamespace(start_date=None)})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sync_id": None}, "^sync_id must be"),
+        ({"sync_id": 0}, "^sync_id must be"),
+        ({"sync_label": "Completes"}, "^pass sync_id or sync_label, not both"),
+        ({"max_records_failed": -1}, "max_records_failed must be a whole number"),
+        ({"deferrable": "yes"}, "deferrable must be True or False"),
+    ],
+    ids=str,
+)
+def test_a_wrong_argument_is_refused_when_the_dag_is_read(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        CensusSyncSensor(task_id="task", **{"sync_id": 52, **options})
+
+
+def deferred(census: Sandbox, **options: Any) -> tuple[CensusSyncSensor, dict[str, Any], TaskDeferred]:
+    """A sensor that was deferred, its context, and with what."""
+    sensor = CensusSyncSensor(
+        task_id="task", **{"sync_id": 57, "since": AWARE, "deferrable": True, "timeout": 1000, **options}
+    )
+    known = context()
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor.execute(known)  # type: ignore[arg-type]
+    return sensor, known, deferral.value
+
+
+def event_of(trigger: CensusSyncTrigger) -> dict[str, Any]:
+    async def run() -> list[Any]:
+        return [event.payload async for event in trigger.run()]
+
+    (payload,) = asyncio.run(run())
+    assert json.loads(json.dumps(payload)) == payload
+    return dict(payload)
+
+
+def test_the_trigger_knows_the_sync_the_moment_and_how_to_wait(census: Sandbox) -> None:
+    _, _, deferral = deferred(
+        census,
+        sync_id=None,
+        sync_label="Runs long",
+        poke_interval=7,
+        exponential_backoff=True,
+        max_wait=60,
+        silent_fail=True,
+        execution_timeout=HOUR,
+    )
+    path, arguments = deferral.trigger.serialize()
+    assert path == "airflow_provider_census.triggers.census_sync.CensusSyncTrigger"
+    assert json.loads(json.dumps(arguments)) == arguments
+    expected = {
+        "sync_id": "57",
+        "since": AWARE.timestamp(),
+        "census_conn_id": "census_default",
+        "poll_interval": 7.0,
+        "exponential_backoff": True,
+        "max_wait": 60.0,
+        "silent_fail": True,
+        **{name: deferral.kwargs[name] for name in ("started", "deadline", "execution_deadline")},
+    }
+    assert arguments == expected
+    assert CensusSyncTrigger(**arguments, of_the_future=1).serialize() == (path, arguments)
+    assert deferral.kwargs["deadline"] == deferral.kwargs["started"] + 1000
+
+
+def test_the_way_to_the_triggerer_and_back(census: Sandbox) -> None:
+    sensor, known, deferral = deferred(census, sync_id=52)
+    sync_run_id = start_elsewhere(census, 52)
+    event = event_of(CensusSyncTrigger(**deferral.trigger.serialize()[1]))
+    assert event == {"sync_run_id": sync_run_id, "event": "ended"}
+    start_elsewhere(census, 53)
+    assert sensor.execute_complete(known, event, **deferral.kwargs)["id"] == sync_run_id  # type: ignore
+    assert sensor.execute_complete(known, event)["id"] == sync_run_id  # type: ignore[arg-type]
+    assert known["ti"].xcoms["_link_CensusSyncRunLink"].endswith(f"={sync_run_id}")
+
+
+@pytest.mark.parametrize("kind", ["timeout", "execution_timeout", "error"])
+def test_a_run_that_has_ended_meanwhile_counts_more_than_the_event(census: Sandbox, kind: str) -> None:
+    sensor, known, deferral = deferred(census, sync_id=58)
+    sync_run_id = start_elsewhere(census, 58)
+    event = {"sync_run_id": None, "event": kind, "message": "It was."}
+    assert sensor.execute_complete(known, event, **deferral.kwargs)["id"] == sync_run_id  # type: ignore
+
+
+@pytest.mark.parametrize(
+    ("event", "error", "words"),
+    [
+        (
+            {"event": "timeout"},
+            AirflowSensorTimeout,
+            r"within 1000 s \(timeout\). There is none yet in Census",
+        ),
+        ({"event": "error", "message": "No!"}, CensusError, "ended early, there is none yet: No!"),
+        ({"event": "ascended"}, CensusError, "ascended"),
+    ],
+    ids=str,
+)
+def test_how_a_wait_without_a_run_ends(
+    census: Sandbox, event: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    sensor, known, deferral = deferred(census)
+    with pytest.raises(error, match=words):
+        sensor.execute_complete(known, {"sync_run_id": None, **event}, **deferral.kwargs)  # type: ignore
+
+
+def test_the_wait_goes_on_with_the_same_bounds_if_there_is_no_run_after_all(census: Sandbox) -> None:
+    sensor, known, deferral = deferred(census)
+    with pytest.raises(TaskDeferred) as again:
+        sensor.execute_complete(known, {"sync_run_id": None, "event": "ended"}, **deferral.kwargs)  # type: ignore
+    assert again.value.kwargs == deferral.kwargs
+    assert again.value.trigger.serialize() == deferral.trigger.serialize()
+
+
+def test_a_run_that_the_triggerer_saw_is_waited_for_when_the_worker_cannot_see_it(census: Sandbox) -> None:
+    sensor, known, deferral = deferred(census, sync_id=58)
+    sync_run_id = start_elsewhere(census, 58)
+    census.fail_next(5, status=502, path="/api/v1/sync_runs")
+    with pytest.raises(TaskDeferred) as again:
+        sensor.execute_complete(known, {"sync_run_id": sync_run_id, "event": "ended"}, **deferral.kwargs)  # type: ignore
+    assert again.value.trigger.sync_run_id == sync_run_id
+    assert again.value.trigger.cancel_on_kill is False
+
+
+@pytest.mark.parametrize(
+    ("options", "failure", "error"),
+    [
+        ({}, {"error": "Trigger timeout"}, AirflowSensorTimeout),
+        ({"soft_fail": True}, {"error": "Trigger timeout"}, AirflowSkipException),
+        ({}, {"error": "Trigger failure", "traceback": ["ZeroDivisionError"]}, CensusError),
+        ({"never_fail": True}, {"error": "Trigger failure"}, AirflowSkipException),
+    ],
+    ids=str,
+)
+def test_when_airflow_gave_up_the_trigger(
+    census: Sandbox, options: dict[str, Any], failure: dict[str, Any], error: type[Exception]
+) -> None:
+    sensor, known, _ = deferred(census, **options)
+    with pytest.raises(error):
+        sensor.resume_execution("__fail__", failure, known)  # type: ignore[arg-type]
+
+
+def test_when_airflow_gave_up_the_trigger_and_there_is_a_run(census: Sandbox) -> None:
+    sensor, known, _ = deferred(census, sync_id=58)
+    sync_run_id = start_elsewhere(census, 58)
+    assert sensor.resume_execution("__fail__", None, known)["id"] == sync_run_id  # type: ignore[arg-type]
+
+
+def test_it_says_which_run_it_took(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    monkeypatch.setattr(CensusSyncSensor, "log", log)
+    sync_run_id = start_elsewhere(census, 58)
+    created = timestamp(census._app.workspace.runs._runs[sync_run_id].created_at)
+    CensusSyncSensor(task_id="task", sync_id=58, since=AWARE).execute(context())  # type: ignore[arg-type]
+    words = f"The newest run of sync 58 that has ended is sync run {sync_run_id}, created at {created}."
+    assert log.said(words) == 1
