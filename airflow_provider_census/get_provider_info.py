@@ -29,8 +29,14 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [_modules("airflow_provider_census.hooks.census")],
         "operators": [_modules("airflow_provider_census.operators.census")],
-        "sensors": [_modules("airflow_provider_census.sensors.census")],
-        "triggers": [_modules("airflow_provider_census.triggers.census")],
+        "sensors": [
+            _modules("airflow_provider_census.sensors.census", "airflow_provider_census.sensors.census_sync")
+        ],
+        "triggers": [
+            _modules(
+                "airflow_provider_census.triggers.census", "airflow_provider_census.triggers.census_sync"
+            )
+        ],
         "extra-links": ["airflow_provider_census.links.census.CensusSyncRunLink"],
         "cli": ["airflow_provider_census.cli.get_census_cli_commands"],
         "connection-types": [

@@ -20,6 +20,7 @@ except ImportError:
 HOOK = "from airflow.providers.common.compat.sdk import BaseHook"
 HTTP = {"requests", "aiohttp", "tenacity"}
 HEAVY = HTTP | {"airflow_provider_census.hooks.census", "airflow_provider_census.triggers.census"}
+THE_OTHER_SENSOR = "airflow_provider_census.sensors.census_sync"
 
 
 def brought(first: str, then: str) -> set[str]:
@@ -33,7 +34,8 @@ def brought(first: str, then: str) -> set[str]:
     ("first", "then", "unwanted"),
     [
         (AUTHORING, "import airflow_provider_census.operators.census", HEAVY),
-        (AUTHORING, "import airflow_provider_census.sensors.census", HEAVY),
+        (AUTHORING, "import airflow_provider_census.sensors.census", HEAVY | {THE_OTHER_SENSOR}),
+        (AUTHORING, f"import {THE_OTHER_SENSOR}", HEAVY | {"airflow_provider_census.triggers.census_sync"}),
         (HOOK, "import airflow_provider_census.hooks.census", HTTP),
     ],
 )
@@ -67,3 +69,11 @@ def test_an_airflow_command_brings_nothing_along_but_the_description_of_ours() -
     describe = "from airflow_provider_census import cli; assert cli.get_census_cli_commands()"
     modules = brought("import airflow.cli.cli_config", describe)
     assert modules - {"airflow_provider_census"} == {"airflow_provider_census.cli"}
+
+
+def test_the_sensors_module_offers_both_sensors_and_nothing_else() -> None:
+    from airflow_provider_census.sensors import census, census_sync
+
+    assert census.CensusSyncSensor is census_sync.CensusSyncSensor
+    with pytest.raises(AttributeError, match="no attribute 'CensusSyncSensors'"):
+        census.CensusSyncSensors  # noqa: B018

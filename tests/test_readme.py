@@ -22,10 +22,10 @@ from airflow_provider_census.api import endpoints
 from airflow_provider_census.api.connection import DEFAULT_HOST
 from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_census.hooks.census import CensusHook
-from airflow_provider_census.operators.census import CensusTriggerSyncOperator
+from airflow_provider_census.operators.census import IF_RUNNING, CensusTriggerSyncOperator
 from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sandbox.runs import BEHAVIORS
-from airflow_provider_census.sensors.census import CensusSyncRunSensor
+from airflow_provider_census.sensors.census import CensusSyncRunSensor, CensusSyncSensor
 
 ROOT = Path(__file__).parent.parent
 README = "README.md"
@@ -100,14 +100,21 @@ def test_every_class_is_in_the_reference(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("heading", "task"), [("The operator", CensusTriggerSyncOperator), ("The sensor", CensusSyncRunSensor)]
+    ("page", "heading", "task"),
+    [
+        (README, "The operator", CensusTriggerSyncOperator),
+        (README, "The sensor", CensusSyncRunSensor),
+        (README, "The sensor for other people's runs", CensusSyncSensor),
+        ("docs/operators.md", "Parameters", CensusTriggerSyncOperator),
+        ("docs/sensors.md", "CensusSyncRunSensor", CensusSyncRunSensor),
+        ("docs/sensors.md", "CensusSyncSensor", CensusSyncSensor),
+    ],
 )
-def test_parameters_are_those_of_the_signature(heading: str, task: type) -> None:
+def test_parameters_are_those_of_the_signature(page: str, heading: str, task: type) -> None:
     parameters = dict(inspect.signature(task.__init__).parameters)
     del parameters["self"], parameters["kwargs"]
     rows = {
-        name.strip("`"): (default_, meaning)
-        for name, default_, meaning in table(README, heading, "Parameter")
+        name.strip("`"): (default_, meaning) for name, default_, meaning in table(page, heading, "Parameter")
     }
     assert set(rows) == set(parameters)
     for name, (cell, meaning) in rows.items():
@@ -118,14 +125,21 @@ def test_parameters_are_those_of_the_signature(heading: str, task: type) -> None
         assert ("Templated" in meaning) == (name in task.template_fields), name
 
 
-def test_idle_options_are_those_that_warn() -> None:
-    names = [name.strip("`") for name, *_ in table(README, "The operator", "Parameter")]
+@pytest.mark.parametrize(("page", "heading"), [(README, "The operator"), ("docs/operators.md", "Parameters")])
+def test_idle_options_are_those_that_warn(page: str, heading: str) -> None:
+    names = [name.strip("`") for name, *_ in table(page, heading, "Parameter")]
     idle = names[names.index("deferrable") + 1 :]
     values = dict.fromkeys(idle, 1) | {"on_skipped_run": "skip"}
     values |= {"cancel_on_timeout": True, "cancel_on_kill": False}
     with pytest.warns(UserWarning, match="will have no effect") as seen:
         CensusTriggerSyncOperator(task_id="sync", sync_id=52, **values)
     assert set(idle) <= set(re.findall(r"\w+", str(seen[0].message)))
+
+
+def test_what_to_do_if_a_run_goes_on_is_what_the_operator_takes() -> None:
+    rows = table("docs/operators.md", "A sync that is already running", "`if_running`")
+    assert tuple(ast.literal_eval(word.strip("`")) for word, _ in rows) == IF_RUNNING
+    assert all(f'`"{word}"' in PAGES[README] for word in IF_RUNNING)
 
 
 def test_operations_are_those_of_the_hook() -> None:
