@@ -8,7 +8,17 @@ from typing import Any
 
 
 class CensusError(Exception):
-    """Anything that goes wrong between Airflow and Census."""
+    """
+    Anything that goes wrong between Airflow and Census.
+
+    A note, which a traceback shows below the message, says whether a retry of the task can help.
+    """
+
+    _retry_note = "A retry may help: the task looks again at what became of its sync run."
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.__notes__ = [self._retry_note]  # Python 3.10 has no add_note
 
     def __reduce__(self) -> Any:
         """Let errors with further attributes be copied, and sent from one process to another."""
@@ -24,6 +34,8 @@ def _again(kind: type[CensusError], args: tuple[Any, ...], attributes: dict[str,
 class CensusConfigError(CensusError, ValueError):
     """A field of the Airflow connection is missing or cannot be used; the message names the field."""
 
+    _retry_note = "A retry cannot help until the connection is corrected."
+
 
 class CensusConnectionError(CensusError):
     """
@@ -31,6 +43,8 @@ class CensusConnectionError(CensusError):
 
     :ivar sent: whether the request may have reached Census. ``False`` only if it surely did not.
     """
+
+    _retry_note = "A retry can help: Census may be in reach again by then."
 
     def __init__(self, message: str, *, sent: bool) -> None:
         super().__init__(message)
@@ -49,6 +63,8 @@ class CensusApiError(CensusError):
     :ivar unusable: Census did not refuse (HTTP 2xx), but what it sent is not the answer to the request.
     """
 
+    _retry_note = "A retry cannot help as long as the request is the same: Census refuses it."
+
     def __init__(
         self,
         text: str,
@@ -60,33 +76,45 @@ class CensusApiError(CensusError):
         retry_after: float | None = None,
         unusable: bool = False,
     ) -> None:
-        super().__init__(text)
         self.status_code = status_code
         self.message = message
         self.method = method
         self.path = path
         self.retry_after = retry_after
         self.unusable = unusable
+        if unusable or status_code >= 500 or status_code in {408, 425}:
+            self._retry_note = "A retry can help: what keeps Census from answering may pass."
+        super().__init__(text)
 
 
 class CensusAuthError(CensusApiError):
     """The token was rejected, or may not do this (HTTP 401 or 403)."""
 
+    _retry_note = "A retry cannot help until the token, or what it may do, is changed."
+
 
 class CensusNotFoundError(CensusApiError):
     """What the request names does not exist, or this token cannot see it (HTTP 404)."""
+
+    _retry_note = "A retry cannot help until what the request names exists, and the token may see it."
 
 
 class CensusRateLimitError(CensusApiError):
     """Too many requests (HTTP 429), also after waiting as long as Census asked for."""
 
+    _retry_note = "A retry can help after a pause: other requests of the workspace use up the limit."
+
 
 class CensusLookupError(CensusError, ValueError):
     """No sync has the label, or several have."""
 
+    _retry_note = "A retry cannot help until exactly one sync has the label."
+
 
 class CensusTimeoutError(CensusError, TimeoutError):
     """A wait lasted longer than its ``timeout``; what was waited for may still be going on in Census."""
+
+    _retry_note = "A retry can help: it waits on for the run, as long as that goes on."
 
 
 class CensusSyncRunError(CensusError):
@@ -104,14 +132,22 @@ class CensusSyncRunError(CensusError):
 class CensusSyncRunFailed(CensusSyncRunError):
     """The run failed."""
 
+    _retry_note = "A retry may help: it starts another run of the sync."
+
 
 class CensusSyncRunCanceled(CensusSyncRunError):
     """Somebody cancelled the run."""
+
+    _retry_note = "A retry may help: it starts another run, although somebody cancelled this one."
 
 
 class CensusSyncRunSkipped(CensusSyncRunError):
     """Census skipped the run, because an earlier run of the same sync was still going: nothing was synced."""
 
+    _retry_note = "A retry can help: it starts another run, best when the earlier one has ended."
+
 
 class CensusSyncRunRejectedRecords(CensusSyncRunError):
     """The run completed, but more records failed or were invalid than the task allows."""
+
+    _retry_note = "A retry seldom helps: the same records are rejected until they are corrected."

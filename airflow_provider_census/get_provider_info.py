@@ -34,10 +34,14 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "triggers": [
             _modules(
-                "airflow_provider_census.triggers.census", "airflow_provider_census.triggers.census_sync"
+                "airflow_provider_census.triggers.census",
+                "airflow_provider_census.triggers.census_sync",
+                "airflow_provider_census.triggers.events",
             )
         ],
         "extra-links": ["airflow_provider_census.links.census.CensusSyncRunLink"],
+        "asset-uris": ASSET_URIS,
+        "dataset-uris": ASSET_URIS,  # what Airflow 2 calls them
         "cli": ["airflow_provider_census.cli.get_census_cli_commands"],
         "connection-types": [
             {
@@ -54,6 +58,8 @@ def get_provider_info() -> dict[str, Any]:
 def _modules(*python_modules: str) -> dict[str, Any]:
     return {"integration-name": INTEGRATION, "python-modules": list(python_modules)}
 
+
+ASSET_URIS = [{"schemes": ["census"], "handler": "airflow_provider_census.assets.census.sanitize_uri"}]
 
 CONN_FIELDS: dict[str, Any] = {
     "timeout": {

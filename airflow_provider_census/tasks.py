@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_provider_census.api import sync_runs
-from airflow_provider_census.api.request import any_id, name
+from airflow_provider_census.api.request import TEN_YEARS, any_id, name
 from airflow_provider_census.exceptions import CensusError, CensusSyncRunError
 from airflow_provider_census.links.census import publish
 
@@ -44,9 +44,6 @@ TRIGGER_FAILED = "__fail__"
 BACKSTOP = 600.0
 """Seconds after the end of a wait at which Airflow is to end it, if the trigger has not."""
 
-TEN_YEARS = 10 * 365 * 86400.0
-"""Seconds; the longest time that makes sense, and fits where times are kept."""
-
 EVENTS = ("ended", "timeout", "execution_timeout", "error")
 """How a wait in the triggerer can end."""
 
@@ -72,30 +69,6 @@ class Bounds:
             return "timeout"
         first = self.deadline is None or self.execution_deadline <= self.deadline
         return "execution_timeout" if first else "timeout"
-
-
-def seconds(argument: str, value: object) -> float:
-    """
-    Take a time span to seconds.
-
-    :raises ValueError: if it is neither a ``timedelta`` nor a number, or not above 0.
-    """
-    span = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(span, bool) or not isinstance(span, (int, float)) or not 0 < span <= TEN_YEARS:
-        raise ValueError(
-            f"{argument} must be a timedelta or a number of seconds above 0, up to ten years; not {value!r}"
-        )
-    return float(span)
-
-
-def flag(argument: str, value: object) -> None:
-    """
-    Check a flag, for any word would count as true.
-
-    :raises ValueError: if it is neither ``True`` nor ``False``.
-    """
-    if not isinstance(value, bool):
-        raise ValueError(f"{argument} must be True or False, not {value!r}")
 
 
 def early_id(argument: str, value: object) -> None:
@@ -361,7 +334,12 @@ class WaitsForSyncRun(_Task):
         :returns: what to raise, unless the run is a success.
         :raises AirflowSkipException: if the task is to be skipped.
         """
-        verdict = sync_runs.judge(run, self.tolerance, sync_runs.browser_url(hook.settings.base_url, run))
+        url = sync_runs.browser_url(hook.settings.base_url, run)
+        verdict = sync_runs.judge(run, self.tolerance, url)
+        if self.outlets:
+            from airflow_provider_census.outlets import annotate
+
+            annotate(context, self.outlets, sync_runs.summary(run, url), self.log)
         if verdict.skip:
             from airflow.providers.common.compat.sdk import AirflowSkipException
 

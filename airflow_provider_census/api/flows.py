@@ -472,11 +472,7 @@ def wait(
             missed = 0
         looks += 1
         moment = now()
-        pause = polling.pause(moment - started, looks, rng)
-        if getattr(failure, "retry_after", None) is not None:
-            pause = max(pause, retries.pause(missed, failure, rng))
-        elif failure is not None and not isinstance(failure, CensusAuthError):
-            pause = min(pause, retries.pause(missed, failure, rng))
+        pause = retries.next_look(polling.pause(moment - started, looks, rng), missed, failure, rng)
         if deadline is not None:
             if moment >= deadline:
                 raise CensusTimeoutError(f"{watch} has not ended after {moment - started:.0f} s")

@@ -7,12 +7,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
 T = TypeVar("T")
 
 JsonObject = dict[str, Any]
+
+TEN_YEARS = 10 * 365 * 86400.0
+"""Seconds; the longest time that makes sense, and fits where times are kept."""
 
 
 @dataclass(frozen=True)
@@ -177,3 +181,27 @@ def one_of(argument: str, value: object, allowed: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{argument} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
     return value
+
+
+def seconds(argument: str, value: object) -> float:
+    """
+    Take a time span to seconds.
+
+    :raises ValueError: if it is neither a ``timedelta`` nor a number, or not above 0.
+    """
+    span = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(span, bool) or not isinstance(span, (int, float)) or not 0 < span <= TEN_YEARS:
+        raise ValueError(
+            f"{argument} must be a timedelta or a number of seconds above 0, up to ten years; not {value!r}"
+        )
+    return float(span)
+
+
+def flag(argument: str, value: object) -> None:
+    """
+    Check a flag, for any word would count as true.
+
+    :raises ValueError: if it is neither ``True`` nor ``False``.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{argument} must be True or False, not {value!r}")

@@ -8,7 +8,12 @@ import random
 from typing import Any
 
 from airflow_provider_census.api.request import Request
-from airflow_provider_census.exceptions import CensusApiError, CensusConnectionError
+from airflow_provider_census.exceptions import (
+    CensusApiError,
+    CensusAuthError,
+    CensusConnectionError,
+    CensusError,
+)
 
 TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses that a later try may not meet again."""
@@ -75,3 +80,18 @@ def pause(attempt: int, error: BaseException | None, rng: random.Random) -> floa
     if asked is not None:
         return float(min(asked, LONGEST_RETRY_AFTER))
     return rng.uniform(0.0, min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt - 1, 10)))
+
+
+def next_look(interval: float, missed: int, failure: CensusError | None, rng: random.Random) -> float:
+    """
+    Seconds from one look at something to the next: as usual, but soon after one that failed.
+
+    :param interval: what is usual.
+    :param missed: how many looks in a row have failed.
+    :param failure: what the last one failed with, if it did.
+    """
+    if getattr(failure, "retry_after", None) is not None:
+        return max(interval, pause(missed, failure, rng))
+    if failure is None or isinstance(failure, CensusAuthError):
+        return interval
+    return min(interval, pause(missed, failure, rng))

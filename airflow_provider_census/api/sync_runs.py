@@ -164,7 +164,7 @@ def between(run: Mapping[str, Any], key: str) -> tuple[float, float] | None:
 
     :param key: what, such as ``created_at``.
 
-    Census cuts the time off, as a rule to milliseconds; ``None`` if it is not a time at all.
+    Census cuts times off, as a rule to milliseconds; ``None`` if it is not a time at all.
     """
     match = re.fullmatch(
         r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|([+-]\d\d):?(\d\d))?",
@@ -191,6 +191,21 @@ def displaced(run: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return str(other.get("status")) not in ENDED or (
         created is not None and updated is not None and updated[1] > created[0]
     )
+
+
+def summary(run: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """
+    Sum up a finished run for those whom it is told to, in plain JSON.
+
+    :param url: where the run is seen in a browser.
+    """
+    return {
+        "sync_id": run.get("sync_id"),
+        "sync_run_id": run.get("id"),
+        "outcome": outcome(run),
+        **{key: run.get(key) for key in ("status", *COUNTS, "created_at", "completed_at")},
+        "url": url,
+    }
 
 
 def _count(run: Mapping[str, Any], key: str) -> int:

@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
 from airflow_provider_census import tasks
 from airflow_provider_census.api.polling import Polling
-from airflow_provider_census.api.request import one_of
+from airflow_provider_census.api.request import flag, one_of, seconds
 from airflow_provider_census.api.sync_runs import Tolerance, browser_url, judge, outcome, progress
 from airflow_provider_census.deprecation import deprecated
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
@@ -135,13 +135,11 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
             "cancel_on_kill": cancel_on_kill,
             "durable": durable,
         }.items():
-            tasks.flag(option, value)
+            flag(option, value)
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.polling = Polling(
-            None if poll_interval is None else tasks.seconds("poll_interval", poll_interval)
-        )
-        self.timeout = tasks.seconds("timeout", timeout)
+        self.polling = Polling(None if poll_interval is None else seconds("poll_interval", poll_interval))
+        self.timeout = seconds("timeout", timeout)
         self.tolerance = Tolerance(on_skipped_run, max_records_failed, max_records_invalid)
         self.cancel_on_timeout = cancel_on_timeout
         self.cancel_on_kill = cancel_on_kill
@@ -149,6 +147,13 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         self.if_running = one_of("if_running", if_running, IF_RUNNING)
         if not wait_for_completion:
             self._warn_of_idle_options()
+            if self.outlets:
+                warnings.warn(
+                    f"outlets of task {self.task_id!r} will announce data that is not there yet: "
+                    "the task does not wait for its sync run. Set wait_for_completion=True.",
+                    UserWarning,
+                    stacklevel=2,
+                )
 
     def _warn_of_idle_options(self) -> None:
         may_wait = self.if_running in {"wait", "join"}

@@ -24,6 +24,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_census import tasks
 from airflow_provider_census.api.polling import LONGEST, SHORTEST, Polling
+from airflow_provider_census.api.request import flag
 from airflow_provider_census.api.sync_runs import Tolerance
 from airflow_provider_census.deprecation import deprecated
 from airflow_provider_census.exceptions import CensusSyncRunError
@@ -72,7 +73,7 @@ class WaitSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
             kwargs["poke_interval"] = poke_interval
         super().__init__(**kwargs)
         self.census_conn_id = census_conn_id
-        tasks.flag("deferrable", deferrable)
+        flag("deferrable", deferrable)
         self.deferrable = deferrable
         self.tolerance = tolerance
         grows = poke_interval is None and not self.exponential_backoff
@@ -169,7 +170,15 @@ class WaitSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
 
 
 FINAL: dict[type[CensusSyncRunError], type[CensusSyncRunError]] = {
-    kind: type(kind.__name__, (kind, AirflowFailException), {"__doc__": kind.__doc__, "__module__": __name__})
+    kind: type(
+        kind.__name__,
+        (kind, AirflowFailException),
+        {
+            "__doc__": kind.__doc__,
+            "__module__": __name__,
+            "_retry_note": "A retry cannot help, and Airflow makes none: this run stays as it ended.",
+        },
+    )
     for kind in CensusSyncRunError.__subclasses__()
 }
 """The errors of a finished run, each as a class that Airflow does not retry besides."""

@@ -23,9 +23,12 @@ from airflow_provider_census.deprecation import deprecated
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
 from airflow_provider_census.loading import load
 from airflow_provider_census.task_state import DEFERRED, task_state
+from airflow_provider_census.triggers.events import CensusSyncRunEventTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_census.hooks.census import CensusHook
+
+__all__ = ["CensusSyncRunEventTrigger", "CensusSyncRunTrigger"]
 
 LAST_LOOK = 5.0
 """Seconds after the end of a wait that its last look may still take."""
