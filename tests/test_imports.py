@@ -18,6 +18,7 @@ except ImportError:
     from airflow.sensors.base import BaseSensorOperator
 """
 HOOK = "from airflow.providers.common.compat.sdk import BaseHook"
+EVENTS = "import airflow.triggers.base"
 HTTP = {"requests", "aiohttp", "tenacity"}
 HEAVY = HTTP | {"airflow_provider_census.hooks.census", "airflow_provider_census.triggers.census"}
 THE_OTHER_SENSOR = "airflow_provider_census.sensors.census_sync"
@@ -37,6 +38,12 @@ def brought(first: str, then: str) -> set[str]:
         (AUTHORING, "import airflow_provider_census.sensors.census", HEAVY | {THE_OTHER_SENSOR}),
         (AUTHORING, f"import {THE_OTHER_SENSOR}", HEAVY | {"airflow_provider_census.triggers.census_sync"}),
         (HOOK, "import airflow_provider_census.hooks.census", HTTP),
+        (EVENTS, "import airflow_provider_census.triggers.events", HEAVY),
+        (
+            AUTHORING,
+            "import airflow_provider_census.assets.census",
+            HEAVY | {"airflow_provider_census.outlets"},
+        ),
     ],
 )
 def test_a_dag_file_brings_no_http_library_along(first: str, then: str, unwanted: set[str]) -> None:

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -243,14 +243,17 @@ class Audience:
         self._due = math.inf
 
 
-AUDIENCES: WeakValueDictionary[Hashable, Audience] = WeakValueDictionary()
+AUDIENCES: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[Hashable, Audience]]
+AUDIENCES = WeakKeyDictionary()
+"""Those who listen on an event loop, by the key of their stream; Airflow does not show them to the stream."""
 
 
 def audience(key: Hashable) -> Audience:
-    """Find those who listen to the stream with a key; Airflow does not show them to the stream."""
-    found = AUDIENCES.get(key)
+    """Find those who listen to a stream."""
+    audiences = AUDIENCES.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
+    found = audiences.get(key)
     if found is None:
-        found = AUDIENCES[key] = Audience()
+        found = audiences[key] = Audience()
     return found
 
 

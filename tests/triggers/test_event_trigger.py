@@ -1,0 +1,615 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""The event trigger against the sandbox: alone, and in the shared streams of a real Airflow 3.3."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+import requests
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
+
+from airflow_provider_census.api import retries
+from airflow_provider_census.hooks.census import CensusHook
+from airflow_provider_census.sandbox import Sandbox
+from airflow_provider_census.triggers import census as triggers
+from airflow_provider_census.triggers import events
+from airflow_provider_census.triggers.events import CensusSyncRunEventTrigger
+
+CLASS_PATH = "airflow_provider_census.triggers.events.CensusSyncRunEventTrigger"
+
+airflow_3 = pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 has no event triggers")
+airflow_3_3 = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="shared streams and state stores came in 3.3")
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look again soon, and leave no time between events."""
+    monkeypatch.setattr(events, "GATHERING", 0.0)
+    monkeypatch.setattr(events, "SPACING", 0.0)
+    monkeypatch.setattr(events, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(retries, "pause", lambda *_: 0.001)
+
+
+def watch(sync_id: int | str = 52, **arguments: Any) -> CensusSyncRunEventTrigger:
+    return CensusSyncRunEventTrigger(sync_id, **{"poll_interval": 0.005, **arguments})
+
+
+def start(census: Sandbox, sync_id: int = 52) -> int:
+    """A run that no request of ours started."""
+    with census._app.lock:
+        return int(census._app.workspace.runs.start(sync_id, False))
+
+
+def ended(census: Sandbox, sync_id: int = 52) -> int:
+    """A run that has ended before anybody looks."""
+    sync_run_id = start(census, sync_id)
+    while CensusHook().get_sync_run(sync_run_id)["status"] in {"queued", "working"}:
+        pass
+    return sync_run_id
+
+
+def looks(census: Sandbox, sync_id: int = 52) -> int:
+    return census.requests.count(("GET", f"/api/v1/syncs/{sync_id}/sync_runs"))
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    while not condition():  # noqa: ASYNC110 - the sandbox lives in another thread
+        await asyncio.sleep(0.001)
+
+
+async def some_looks(census: Sandbox, sync_id: int = 52, times: int = 4) -> None:
+    before = looks(census, sync_id)
+    await until(lambda: looks(census, sync_id) >= before + times)
+
+
+class Store:
+    """What Airflow keeps of assets, reached over the messages that the triggerer sends its supervisor."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.faults = 0
+
+    async def asend(self, message: Any) -> Any:
+        from airflow.sdk.exceptions import ErrorType
+        from airflow.sdk.execution_time import comms
+
+        if self.faults:
+            self.faults -= 1
+            raise RuntimeError("the supervisor does not answer")
+        if isinstance(message, comms.SetAssetStateStoreByName):
+            assert message.key.startswith("census_sync_runs/census_default/")
+            self.values[message.name] = json.loads(json.dumps(message.value))
+        elif message.name in self.values:
+            return comms.AssetStateStoreResult(value=self.values[message.name])
+        else:
+            return comms.ErrorResponse(error=ErrorType.ASSET_STORE_NOT_FOUND)
+        return None
+
+
+class Triggerer:
+    """
+    Runs triggers as Airflow does; what it calls persisted is in Airflow's database.
+
+    :param store: the state store; none before Airflow 3.3, where triggers run alone.
+    """
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.store = store
+        self.persists = True
+        self.payloads: dict[CensusSyncRunEventTrigger, list[dict[str, Any]]] = {}
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Triggerer:
+        if self.store is not None:
+            from airflow.triggers.shared_stream import SharedStreamManager
+
+            self.manager = SharedStreamManager()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self.tasks:
+            task.cancel()
+        for done in await asyncio.gather(*self.tasks, return_exceptions=True):
+            assert isinstance(done, asyncio.CancelledError), "an event trigger ends by no other way"
+        from airflow_provider_census.transports.triggerer import LINES
+
+        assert not [line for lines in LINES.values() for line in lines], "the way to Census is closed"
+
+    def run(self, trigger: CensusSyncRunEventTrigger, *assets: str) -> CensusSyncRunEventTrigger:
+        path, arguments = trigger.serialize()
+        assert path == CLASS_PATH
+        again = CensusSyncRunEventTrigger(**json.loads(json.dumps(arguments)))
+        again.trigger_id = len(self.tasks)
+        self.payloads[again] = []
+        if self.store is not None:
+            from airflow.sdk import Asset
+            from airflow.sdk.execution_time.context import AssetStateStoreAccessors
+
+            watched = [Asset(name=name) for name in assets or ("asset",)]
+            again.asset_state_store = AssetStateStoreAccessors(inlets=watched)
+        self.tasks.append(asyncio.create_task(self._run(again)))
+        return again
+
+    async def _run(self, trigger: CensusSyncRunEventTrigger) -> None:
+        if self.store is None:
+            async for event in trigger.run():
+                self.payloads[trigger].append(event.payload)
+            return
+        key, number = trigger.shared_stream_key(), trigger.trigger_id
+        assert number is not None
+        shared = self.manager.subscribe(trigger_id=number, trigger=trigger, key=key)
+        try:
+            async for event in trigger.filter_shared_stream(shared):
+                sequence = self.manager.bind_pending_event(trigger_id=number, key=key)
+                assert sequence is not None
+                if self.persists:
+                    self.payloads[trigger].append(event.payload)
+                    self.manager.confirm_persisted([sequence])
+        finally:
+            await self.manager.unsubscribe(number, key)
+
+    def told(self, trigger: CensusSyncRunEventTrigger) -> list[int]:
+        return [payload["sync_run_id"] for payload in self.payloads[trigger]]
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Airflow's state store, which outlives a triggerer."""
+    from airflow.sdk.execution_time import task_runner
+
+    found = Store()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", found, raising=False)
+    return found
+
+
+@pytest.fixture(params=["alone", pytest.param("shared", marks=airflow_3_3)])
+def triggerer(request: pytest.FixtureRequest) -> Triggerer:
+    """Both ways in which Airflow runs the trigger."""
+    return Triggerer(request.getfixturevalue("store") if request.param == "shared" else None)
+
+
+def play(scene: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(scene, 60))
+
+
+@airflow_3
+@pytest.mark.parametrize(
+    ("sync_id", "include_failed", "outcome"),
+    [
+        (52, False, "completed"),
+        (53, False, None),
+        (53, True, "failed"),
+        (54, True, None),
+        (55, False, "completed"),
+        (56, False, None),
+        (56, True, "canceled"),
+        (58, False, "completed"),
+    ],
+)
+def test_it_tells_of_what_ended(
+    census: Sandbox, triggerer: Triggerer, sync_id: int, include_failed: bool, outcome: str | None
+) -> None:
+    async def scene() -> None:
+        async with triggerer:
+            trigger = triggerer.run(watch(sync_id, include_failed=include_failed))
+            await until(lambda: looks(census, sync_id))
+            sync_run_id = start(census, sync_id)
+            if outcome is None:
+                await asyncio.to_thread(lambda: (ended(census, 58), wait_for(sync_run_id)))
+                await some_looks(census, sync_id)
+                assert triggerer.payloads[trigger] == []
+                return
+            await until(lambda: triggerer.payloads[trigger])
+            await some_looks(census, sync_id)
+            [payload] = triggerer.payloads[trigger]
+            run = await asyncio.to_thread(CensusHook().get_sync_run, sync_run_id)
+            assert (payload["sync_id"], payload["sync_run_id"], payload["outcome"]) == (
+                sync_id,
+                sync_run_id,
+                outcome,
+            )
+            assert payload["url"] == f"{census.url}/syncs/{sync_id}/history?sync_run_id={sync_run_id}"
+            assert json.loads(json.dumps(payload)) == payload
+            if outcome == "completed":
+                assert (
+                    payload.items() - {("outcome", outcome), ("url", payload["url"])}
+                    <= {
+                        **run,
+                        "sync_run_id": run["id"],
+                    }.items()
+                )
+                assert payload["completed_at"]
+
+    play(scene())
+
+
+def wait_for(sync_run_id: int) -> None:
+    CensusHook().wait_for_sync_run(sync_run_id, poll_interval=0.001)
+
+
+@airflow_3
+@pytest.mark.parametrize(
+    "since",
+    [
+        None,
+        lambda: datetime.now(timezone.utc) - timedelta(hours=1),
+        lambda: (datetime.now(timezone.utc) - timedelta(hours=1)).isoformat(),
+    ],
+    ids=["from now on", "moment", "text"],
+)
+def test_what_ended_before_it_began_is_told_only_since_a_moment(
+    census: Sandbox, triggerer: Triggerer, since: Callable[[], Any] | None
+) -> None:
+    old = [ended(census), ended(census)]
+    going = start(census)
+
+    async def scene() -> None:
+        async with triggerer:
+            trigger = triggerer.run(watch(since=since and since()))
+            expected = [*(old if since else []), going]
+            await until(lambda: len(triggerer.told(trigger)) >= len(expected))
+            await some_looks(census)
+            assert triggerer.told(trigger) == expected
+
+    play(scene())
+
+
+@airflow_3
+def test_after_a_long_outage_every_run_is_told_oldest_first(census: Sandbox, triggerer: Triggerer) -> None:
+    async def scene() -> None:
+        async with triggerer:
+            trigger = triggerer.run(watch(58))
+            await until(lambda: looks(census, 58))
+            census.fail_next(1000, status=503, path="/api/v1/syncs/58")
+            new = [start(census, 58) for _ in range(230)]
+            await some_looks(census, 58)
+            with census._app.lock:
+                census._app.planned_failures.clear()
+            await until(lambda: len(triggerer.told(trigger)) >= len(new))
+            await some_looks(census, 58)
+            assert triggerer.told(trigger) == new
+
+    play(scene())
+
+
+@airflow_3
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"status": 503}, "HTTP 503"),
+        ({"status": 429, "headers": {"Retry-After": "0"}}, "HTTP 429"),
+        ({"status": 401}, "HTTP 401"),
+        ({"status": 403}, "HTTP 403"),
+        ({"status": 404}, "HTTP 404"),
+        ({"status": 200, "body": "no JSON"}, "not JSON"),
+        ({"status": 200, "body": {"status": "success", "data": {}}}, "data should be a list"),
+    ],
+    ids=str,
+)
+def test_nothing_that_census_says_ends_it(
+    census: Sandbox,
+    triggerer: Triggerer,
+    caplog: pytest.LogCaptureFixture,
+    fault: dict[str, Any],
+    words: str,
+) -> None:
+    async def scene() -> None:
+        caplog.set_level(logging.INFO, events.__name__)
+        census.fail_next(9, path="/api/v1/syncs/52", **fault)
+        async with triggerer:
+            trigger = triggerer.run(watch())
+            await until(lambda: looks(census) >= 5)
+            sync_run_id = start(census)  # amid the outage, and before anything was seen
+            await until(lambda: triggerer.told(trigger))
+            assert triggerer.told(trigger) == [sync_run_id]
+
+    play(scene())
+    said = [record.getMessage() for record in caplog.records if record.name == events.__name__]
+    assert len([line for line in said if "Cannot see the runs of sync 52" in line and words in line]) == 1
+    assert len([line for line in said if "Census answers again" in line]) == 1
+    assert census.token not in caplog.text
+
+
+@airflow_3
+@pytest.mark.parametrize("uri", [None, "census://:token@a%20b", "census://:old@127.0.0.1:1/http"], ids=str)
+def test_nor_does_a_connection_that_cannot_be_used(
+    census: Sandbox, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch, uri: str | None
+) -> None:
+    right = census.connection_uri
+    monkeypatch.setattr("airflow_provider_census.transports.triggerer.VAIN", 0.0)
+    monkeypatch.setattr("airflow_provider_census.transports.triggerer.FRESH", 0.0)
+    if uri is None:
+        monkeypatch.delenv("AIRFLOW_CONN_CENSUS_DEFAULT")
+    else:
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", uri)
+
+    async def scene() -> None:
+        missed: list[Exception] = []
+        note = events.Outage.missed
+        monkeypatch.setattr(events.Outage, "missed", lambda *args: (missed.append(args[1]), note(*args)))
+        async with triggerer:
+            trigger = triggerer.run(watch())
+            await until(lambda: len(missed) >= 3)
+            monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", right)
+            sync_run_id = start(census)
+            await until(lambda: triggerer.told(trigger))
+            assert triggerer.told(trigger) == [sync_run_id]
+
+    play(scene())
+
+
+@airflow_3
+def test_it_picks_up_a_new_token(
+    census: Sandbox, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        async with triggerer:
+            trigger = triggerer.run(watch())
+            await until(lambda: looks(census))
+            new = census.connection_uri.replace("sandbox@", "new@")
+            monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", new)
+            census._app.token = "secret-token:new"
+            sync_run_id = start(census)
+            await until(lambda: triggerer.told(trigger))
+            assert triggerer.told(trigger) == [sync_run_id]
+
+    play(scene())
+
+
+@airflow_3
+def test_events_are_spaced_so_that_airflow_schedules_by_the_last_of_them(
+    census: Sandbox, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "SPACING", 3600.0)
+    new = [ended(census, 58) for _ in range(4)]
+
+    async def scene() -> None:
+        async with triggerer:
+            trigger = triggerer.run(watch(58, since="2020-01-01T00:00:00Z"))
+            await until(lambda: triggerer.told(trigger))
+            await some_looks(census, 58)
+            assert triggerer.told(trigger) == new[:-1]
+
+    play(scene())
+
+
+@airflow_3_3
+def test_no_run_is_lost_or_told_twice_over_a_restart(census: Sandbox, store: Store) -> None:
+    async def until_restart(known: int) -> tuple[list[int], int]:
+        """Tell of the run that ended meanwhile and of another one; leave one that goes on."""
+        async with Triggerer(store) as triggerer:
+            trigger = triggerer.run(watch())
+            await until(lambda: len(triggerer.told(trigger)) == known)
+            sync_run_id = start(census)
+            await until(lambda: sync_run_id in triggerer.told(trigger))
+            await until(lambda: store.values["asset"]["newest"] == sync_run_id)
+            await until(lambda: not store.values["asset"]["open"])
+            going = start(census)
+            await some_looks(census)
+            return triggerer.told(trigger), going
+
+    async def scene() -> None:
+        first, going = await until_restart(0)
+        await asyncio.to_thread(wait_for, going)
+        second, last = await until_restart(1)
+        await asyncio.to_thread(wait_for, last)
+        third, _ = await until_restart(1)
+        assert second[0] == going
+        assert third[0] == last
+        told = first + second + third
+        assert len(told) == len(set(told)) == 5
+
+    play(scene())
+
+
+@airflow_3_3
+def test_a_run_that_ended_before_anything_was_seen_is_told_after_a_restart(
+    census: Sandbox, store: Store
+) -> None:
+    census.fail_next(3, status=503, path="/api/v1/syncs/52")
+
+    async def scene() -> None:
+        async with Triggerer(store) as triggerer:
+            triggerer.run(watch())
+            await until(lambda: looks(census))
+        sync_run_id = await asyncio.to_thread(ended, census)
+        async with Triggerer(store) as triggerer:
+            trigger = triggerer.run(watch())
+            await until(lambda: triggerer.told(trigger))
+            assert triggerer.told(trigger) == [sync_run_id]
+
+    play(scene())
+
+
+@airflow_3_3
+def test_the_mark_moves_when_the_event_is_in_the_database_and_not_before(
+    census: Sandbox, store: Store
+) -> None:
+    async def scene() -> None:
+        async with Triggerer(store) as triggerer:
+            triggerer.run(watch())
+            await until(lambda: store.values)
+            triggerer.persists = False
+            before = json.dumps(store.values)
+            sync_run_id = await asyncio.to_thread(ended, census)
+            await some_looks(census)
+            assert json.dumps(store.values) == before
+        async with Triggerer(store) as triggerer:
+            trigger = triggerer.run(watch())
+            await until(lambda: store.values["asset"]["newest"] == sync_run_id)
+            assert triggerer.told(trigger) == [sync_run_id]
+
+    play(scene())
+
+
+@airflow_3_3
+def test_those_who_watch_the_same_sync_share_its_looks(census: Sandbox, store: Store) -> None:
+    async def scene() -> None:
+        async with Triggerer(store) as triggerer:
+            completed = triggerer.run(watch(), "a", "b")
+            everything = triggerer.run(watch("052", include_failed=True, poll_interval=0.01), "c")
+            await until(lambda: len(store.values) == 3)
+            assert len(triggerer.manager._groups) == 1
+            failed = start(census, 53)
+            with census._app.lock:
+                census._app.workspace.runs._runs[failed].sync_id = 52
+            await until(lambda: failed in triggerer.told(everything))
+            sync_run_id = start(census)
+            await until(lambda: sync_run_id in triggerer.told(everything))
+            await until(lambda: all(value["newest"] == sync_run_id for value in store.values.values()))
+            assert triggerer.told(everything) == [failed, sync_run_id]
+            assert triggerer.told(completed) == [sync_run_id]
+            paths = {path for method, path in census.requests if method == "GET"}
+            assert paths == {"/api/v1/syncs/52/sync_runs"}
+
+    play(scene())
+
+
+@airflow_3_3
+def test_one_who_comes_late_is_told_all_that_is_news_to_it(census: Sandbox, store: Store) -> None:
+    early = [ended(census, 58) for _ in range(130)]
+    store.values["late"] = {"since": 0.0, "newest": early[0] - 1, "open": []}
+    store.values["asset"] = {"since": 0.0, "newest": early[-1], "open": []}
+
+    async def scene() -> None:
+        async with Triggerer(store) as triggerer:
+            triggerer.run(watch(58))
+            await until(lambda: looks(census, 58))
+            late = triggerer.run(watch(58), "late")
+            await until(lambda: len(triggerer.told(late)) >= len(early))
+            assert triggerer.told(late) == early
+
+    play(scene())
+
+
+@airflow_3_3
+def test_a_second_asset_goes_by_what_the_first_knows(census: Sandbox, store: Store) -> None:
+    old = ended(census)
+    store.values["first"] = {"since": 0.0, "newest": old, "open": []}
+
+    async def scene() -> None:
+        async with Triggerer(store) as triggerer:
+            trigger = triggerer.run(watch(), "first", "second")
+            await until(lambda: "second" in store.values)
+            await some_looks(census)
+            assert triggerer.told(trigger) == []
+            assert store.values["second"] == store.values["first"]
+
+    play(scene())
+
+
+@airflow_3_3
+@pytest.mark.parametrize("faults", [1, 3])
+def test_a_store_that_fails_for_a_while_loses_nothing(census: Sandbox, store: Store, faults: int) -> None:
+    old = ended(census)
+    store.values["asset"] = {"since": 0.0, "newest": old - 1, "open": []}
+    store.faults = faults
+
+    async def scene() -> None:
+        async with Triggerer(store) as triggerer:
+            trigger = triggerer.run(watch())
+            await until(lambda: triggerer.told(trigger))
+            store.faults = faults
+            sync_run_id = start(census)
+            await until(lambda: store.values["asset"]["newest"] == sync_run_id)
+            await until(lambda: not store.values["asset"]["open"])
+            assert triggerer.told(trigger) == [old, sync_run_id]
+
+    play(scene())
+
+
+@airflow_3
+def test_nothing_that_blocks_is_done_on_the_event_loop(
+    census: Sandbox, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blocks(*_: Any, **__: Any) -> None:
+        raise AssertionError("this blocks the event loop")
+
+    monkeypatch.setattr(requests.Session, "send", blocks)
+    monkeypatch.setattr(time, "sleep", blocks)
+    monkeypatch.setattr(CensusHook, "get_connection", blocks)
+
+    async def scene() -> None:
+        async with triggerer:
+            trigger = triggerer.run(watch())
+            await until(lambda: looks(census))
+            start(census)
+            await until(lambda: triggerer.told(trigger))
+
+    play(scene())
+
+
+@airflow_3
+def test_it_is_where_users_look_and_its_path_is_stable() -> None:
+    assert triggers.CensusSyncRunEventTrigger is CensusSyncRunEventTrigger
+    path, arguments = CensusSyncRunEventTrigger(52).serialize()
+    assert path == CLASS_PATH
+    assert arguments == {
+        "sync_id": 52,
+        "census_conn_id": "census_default",
+        "include_failed": False,
+        "since": None,
+        "poll_interval": 30.0,
+    }
+    given = {"since": "2026-01-31T01:00:00+01:00", "poll_interval": timedelta(minutes=1)}
+    _, arguments = CensusSyncRunEventTrigger("0052", "eu", include_failed=True, **given).serialize()
+    assert arguments == {
+        "sync_id": 52,
+        "census_conn_id": "eu",
+        "include_failed": True,
+        "since": "2026-01-31T00:00:00+00:00",
+        "poll_interval": 60.0,
+    }
+
+
+@airflow_3
+@pytest.mark.parametrize(
+    ("other", "shares"),
+    [
+        (lambda: watch("052", include_failed=True, since="2026-01-01T00:00:00Z", poll_interval=1), True),
+        (lambda: watch(53), False),
+        (lambda: watch(52, census_conn_id="eu"), False),
+    ],
+)
+def test_a_stream_is_of_one_sync_on_one_connection(other: Callable[[], Any], shares: bool) -> None:
+    assert (watch().shared_stream_key() == other().shared_stream_key()) is shares
+
+
+@airflow_3
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"sync_id": 0}, "sync_id"),
+        ({"sync_id": "{{ params.sync }}"}, "sync_id"),
+        ({"sync_id": None}, "sync_id"),
+        ({"sync_id": True}, "sync_id"),
+        ({"census_conn_id": ""}, "census_conn_id"),
+        ({"census_conn_id": None}, "census_conn_id"),
+        ({"include_failed": "yes"}, "include_failed"),
+        ({"since": "yesterday"}, "since"),
+        ({"since": "2026-01-01"}, "since"),
+        ({"since": datetime(2026, 1, 1)}, "since"),  # noqa: DTZ001
+        ({"since": 7}, "since"),
+        ({"poll_interval": 0}, "poll_interval"),
+        ({"poll_interval": "60"}, "poll_interval"),
+        ({"poll_interval": None}, "poll_interval"),
+    ],
+    ids=str,
+)
+def test_bad_arguments_are_told_at_once(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=f"^{words} must be|^{words} is the unrendered"):
+        CensusSyncRunEventTrigger(**{"sync_id": 52, **arguments})
+
+
+@pytest.mark.skipif(AIRFLOW_V_3_0_PLUS, reason="Airflow 3 has event triggers")
+def test_airflow_2_says_what_is_missing() -> None:
+    with pytest.raises(RuntimeError, match="needs Airflow 3"):
+        triggers.CensusSyncRunEventTrigger(52)
