@@ -58,6 +58,7 @@ def run_dag(airflow_db: str) -> Callable[..., Any]:
         import airflow
 
         if airflow.__version__.startswith("2."):
+            dag.sync_to_db()  # datasets are only known from there
             return dag.test(**kwargs)
         from airflow.dag_processing.bundles.manager import DagBundlesManager
         from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db

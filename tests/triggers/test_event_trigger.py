@@ -25,7 +25,8 @@ from airflow_provider_census.triggers.events import CensusSyncRunEventTrigger
 
 CLASS_PATH = "airflow_provider_census.triggers.events.CensusSyncRunEventTrigger"
 
-airflow_3 = pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 has no event triggers")
+if not AIRFLOW_V_3_0_PLUS:
+    pytest.skip("Airflow 2 has no event triggers", allow_module_level=True)
 airflow_3_3 = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="shared streams and state stores came in 3.3")
 
 
@@ -180,7 +181,6 @@ def play(scene: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(scene, 60))
 
 
-@airflow_3
 @pytest.mark.parametrize(
     ("sync_id", "include_failed", "outcome"),
     [
@@ -235,7 +235,6 @@ def wait_for(sync_run_id: int) -> None:
     CensusHook().wait_for_sync_run(sync_run_id, poll_interval=0.001)
 
 
-@airflow_3
 @pytest.mark.parametrize(
     "since",
     [
@@ -262,7 +261,6 @@ def test_what_ended_before_it_began_is_told_only_since_a_moment(
     play(scene())
 
 
-@airflow_3
 def test_after_a_long_outage_every_run_is_told_oldest_first(census: Sandbox, triggerer: Triggerer) -> None:
     async def scene() -> None:
         async with triggerer:
@@ -280,7 +278,6 @@ def test_after_a_long_outage_every_run_is_told_oldest_first(census: Sandbox, tri
     play(scene())
 
 
-@airflow_3
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
@@ -318,7 +315,6 @@ def test_nothing_that_census_says_ends_it(
     assert census.token not in caplog.text
 
 
-@airflow_3
 @pytest.mark.parametrize("uri", [None, "census://:token@a%20b", "census://:old@127.0.0.1:1/http"], ids=str)
 def test_nor_does_a_connection_that_cannot_be_used(
     census: Sandbox, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch, uri: str | None
@@ -346,7 +342,6 @@ def test_nor_does_a_connection_that_cannot_be_used(
     play(scene())
 
 
-@airflow_3
 def test_it_picks_up_a_new_token(
     census: Sandbox, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -364,7 +359,6 @@ def test_it_picks_up_a_new_token(
     play(scene())
 
 
-@airflow_3
 def test_events_are_spaced_so_that_airflow_schedules_by_the_last_of_them(
     census: Sandbox, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -526,7 +520,6 @@ def test_a_store_that_fails_for_a_while_loses_nothing(census: Sandbox, store: St
     play(scene())
 
 
-@airflow_3
 def test_nothing_that_blocks_is_done_on_the_event_loop(
     census: Sandbox, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -547,7 +540,6 @@ def test_nothing_that_blocks_is_done_on_the_event_loop(
     play(scene())
 
 
-@airflow_3
 def test_it_is_where_users_look_and_its_path_is_stable() -> None:
     assert triggers.CensusSyncRunEventTrigger is CensusSyncRunEventTrigger
     path, arguments = CensusSyncRunEventTrigger(52).serialize()
@@ -570,7 +562,6 @@ def test_it_is_where_users_look_and_its_path_is_stable() -> None:
     }
 
 
-@airflow_3
 @pytest.mark.parametrize(
     ("other", "shares"),
     [
@@ -583,7 +574,6 @@ def test_a_stream_is_of_one_sync_on_one_connection(other: Callable[[], Any], sha
     assert (watch().shared_stream_key() == other().shared_stream_key()) is shares
 
 
-@airflow_3
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -607,9 +597,3 @@ def test_a_stream_is_of_one_sync_on_one_connection(other: Callable[[], Any], sha
 def test_bad_arguments_are_told_at_once(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=f"^{words} must be|^{words} is the unrendered"):
         CensusSyncRunEventTrigger(**{"sync_id": 52, **arguments})
-
-
-@pytest.mark.skipif(AIRFLOW_V_3_0_PLUS, reason="Airflow 3 has event triggers")
-def test_airflow_2_says_what_is_missing() -> None:
-    with pytest.raises(RuntimeError, match="needs Airflow 3"):
-        triggers.CensusSyncRunEventTrigger(52)
