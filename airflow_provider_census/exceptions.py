@@ -27,6 +27,7 @@ class CensusError(Exception):
 
 def _again(kind: type[CensusError], args: tuple[Any, ...], attributes: dict[str, Any]) -> CensusError:
     error = kind.__new__(kind, *args)
+    error.args = args  # which an OSError leaves to __init__
     error.__dict__.update(attributes)
     return error
 

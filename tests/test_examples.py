@@ -27,14 +27,21 @@ import airflow
 import pendulum
 import pytest
 
+from airflow_provider_census import exceptions
 from airflow_provider_census.api.polling import Polling
+from airflow_provider_census.api.sync_runs import summary
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.links.census import CensusSyncRunLink
 from airflow_provider_census.sandbox import Sandbox
 
 EXAMPLES = Path(__file__).parent.parent / "example_dags"
 AIRFLOW_2 = airflow.__version__.startswith("2.")
+NEEDED = {"census_event": (3, 0), "census_retries": (3, 3)}
+"""The Airflow that an example needs, where that is newer than the oldest that we support."""
+
+AIRFLOW = tuple(int(number) for number in airflow.__version__.split(".")[:2])
 DAG_IDS = {path.stem.removeprefix("example_") for path in EXAMPLES.glob("*.py")}
+TOO_NEW = {dag_id for dag_id, needed in NEEDED.items() if needed > AIRFLOW}
 
 RunDag = Callable[..., Any]
 
@@ -51,7 +58,7 @@ def examples(airflow_db: str) -> Any:
         warnings.simplefilter("always")
         bag = DagBag(str(EXAMPLES))
     ours = (str(EXAMPLES), str(EXAMPLES.parent / "airflow_provider_census"))
-    assert not bag.import_errors
+    assert {Path(path).stem.removeprefix("example_") for path in bag.import_errors} == TOO_NEW
     assert not [str(warning) for warning in seen if warning.filename.startswith(ours)]
     assert not bag.captured_warnings
     return bag.dags
@@ -112,7 +119,8 @@ def triggered(census: Sandbox) -> list[int]:
 
 
 def test_there_is_a_dag_in_every_file_and_it_explains_itself(examples: Any) -> None:
-    assert set(examples) == DAG_IDS
+    assert {Path(dag.fileloc).stem.removeprefix("example_") for dag in examples.values()} == DAG_IDS - TOO_NEW
+    assert set(examples) >= DAG_IDS - TOO_NEW
     for dag in examples.values():
         assert dag.doc_md.lstrip().startswith("### ")
         assert "**Needs** the connection" in dag.doc_md
@@ -462,3 +470,64 @@ def test_if_running(examples: Any, run_dag: RunDag, census: Sandbox) -> None:
     assert xcom(run, "sync_after_load", "sync_run")["created_at"] >= ended
     assert xcom(run, "sync_somehow") == others[55]
     assert link(run, dag, "sync_somehow") == address(census, 55, others[55])
+
+
+def test_assets(examples: Any, run_dag: RunDag, census: Sandbox) -> None:
+    report = examples["census_assets_report"]
+    for _ in range(2):
+        run = run_dag(examples["census_assets"])
+        assert outcome(run) == {"sync": "success"}
+        run = run_dag(report)
+        newest = census.triggers[-1].sync_run_id
+        assert xcom(run, "report") == f"Run {newest}: 1000 records, {address(census, 52, newest)}"
+
+
+@pytest.mark.skipif("census_event" in TOO_NEW, reason="event triggers came with Airflow 3.0")
+def test_event(examples: Any, run_dag: RunDag) -> None:
+    dag = examples["census_event"]
+    assert outcome(run_dag(dag)) == {"report": "success"}, "also by hand, without an event"
+    [asset] = dag.timetable.asset_condition.objects
+    [watcher] = asset.watchers
+    assert watcher.trigger.serialize()[1]["sync_id"] == 52
+    payloads = [
+        summary({"id": run_id, "sync_id": 52, "status": "completed", "records_updated": 7}, "https://see")
+        for run_id in (94, 95)
+    ]
+    events = [SimpleNamespace(extra={"from_trigger": True, "payload": payload}) for payload in payloads]
+    told = dag.get_task("report").python_callable(triggering_asset_events={asset: events})
+    assert told == ["Run 94: 7 records, https://see", "Run 95: 7 records, https://see"]
+
+
+@pytest.mark.skipif("census_retries" in TOO_NEW, reason="retry policies came with Airflow 3.3")
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_retries_not_what_cannot_help(examples: Any, run_dag: RunDag, census: Sandbox, status: int) -> None:
+    census.fail_next(99, status=status, method="POST")
+    run = run_dag(examples["census_retries"])
+    assert outcome(run) == {"sync": "failed"}
+    task = task_instance(run, "sync")
+    assert (task.try_number, task.max_tries) == (1, 3)
+
+
+@pytest.mark.skipif("census_retries" in TOO_NEW, reason="retry policies came with Airflow 3.3")
+@pytest.mark.parametrize(
+    ("error", "action", "minutes"),
+    [
+        (exceptions.CensusConfigError("no"), "fail", None),
+        (exceptions.CensusLookupError("no"), "fail", None),
+        (exceptions.CensusSyncRunRejectedRecords("no", {}), "fail", None),
+        (exceptions.CensusSyncRunSkipped("no", {}), "retry", 15),
+        (exceptions.CensusSyncRunFailed("no", {}), "default", None),
+        (exceptions.CensusConnectionError("no", sent=True), "default", None),
+        (exceptions.CensusTimeoutError("no"), "default", None),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_retries_what_may_help(examples: Any, error: Exception, action: str, minutes: int | None) -> None:
+    from airflow.sdk import ExceptionRetryPolicy
+
+    policy = ExceptionRetryPolicy.deserialize(
+        json.loads(json.dumps(examples["census_retries"].get_task("sync").retry_policy.serialize()))
+    )
+    decision = policy.evaluate(error, 1, 3)
+    assert decision.action.value == action
+    assert decision.retry_delay == (minutes and timedelta(minutes=minutes))

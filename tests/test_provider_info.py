@@ -40,6 +40,11 @@ def test_every_module_and_class_that_it_names_is_there() -> None:
         assert entry["integration-name"] == INFO["integrations"][0]["integration-name"]
         for module in entry["python-modules"]:
             assert import_module(module).__name__ == module
+    assert INFO["asset-uris"] == INFO["dataset-uris"]
+    [uris] = INFO["asset-uris"]
+    module, _, name = uris["handler"].rpartition(".")
+    assert uris["schemes"] == [import_module(module).SCHEME]
+    assert callable(getattr(import_module(module), name))
     for named in (*INFO["extra-links"], INFO["connection-types"][0]["hook-class-name"]):
         module, _, name = named.rpartition(".")
         assert isinstance(getattr(import_module(module), name), type)

@@ -26,6 +26,7 @@ from airflow_provider_census.operators.census import IF_RUNNING, CensusTriggerSy
 from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sandbox.runs import BEHAVIORS
 from airflow_provider_census.sensors.census import CensusSyncRunSensor, CensusSyncSensor
+from airflow_provider_census.triggers.census import CensusSyncRunEventTrigger
 
 ROOT = Path(__file__).parent.parent
 README = "README.md"
@@ -88,7 +89,7 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     assert set(re.findall(r"\]\((\w+)\.md\)", PAGES["docs/index.md"])) == pages
 
 
-@pytest.mark.parametrize("kind", ["hooks", "links", "operators", "sensors", "triggers"])
+@pytest.mark.parametrize("kind", ["assets", "hooks", "links", "operators", "sensors", "triggers"])
 def test_every_class_is_in_the_reference(kind: str) -> None:
     package = import_module(f"airflow_provider_census.{kind}")
     for found in iter_modules(package.__path__, f"{package.__name__}."):
@@ -100,7 +101,7 @@ def test_every_class_is_in_the_reference(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "heading", "task"),
+    ("page", "heading", "kind"),
     [
         (README, "The operator", CensusTriggerSyncOperator),
         (README, "The sensor", CensusSyncRunSensor),
@@ -108,11 +109,13 @@ def test_every_class_is_in_the_reference(kind: str) -> None:
         ("docs/operators.md", "Parameters", CensusTriggerSyncOperator),
         ("docs/sensors.md", "CensusSyncRunSensor", CensusSyncRunSensor),
         ("docs/sensors.md", "CensusSyncSensor", CensusSyncSensor),
+        ("docs/triggers.md", "Being woken by a sync", CensusSyncRunEventTrigger),
     ],
 )
-def test_parameters_are_those_of_the_signature(page: str, heading: str, task: type) -> None:
-    parameters = dict(inspect.signature(task.__init__).parameters)
-    del parameters["self"], parameters["kwargs"]
+def test_parameters_are_those_of_the_signature(page: str, heading: str, kind: Any) -> None:
+    parameters = dict(inspect.signature(kind.__init__).parameters)
+    del parameters["self"]
+    parameters.pop("kwargs", None)
     rows = {
         name.strip("`"): (default_, meaning) for name, default_, meaning in table(page, heading, "Parameter")
     }
@@ -122,7 +125,7 @@ def test_parameters_are_those_of_the_signature(page: str, heading: str, task: ty
             assert parameters[name].default is False, "what a fresh Airflow has there"
         else:
             assert default(cell) == parameters[name].default, name
-        assert ("Templated" in meaning) == (name in task.template_fields), name
+        assert ("Templated" in meaning) == (name in getattr(kind, "template_fields", ())), name
 
 
 @pytest.mark.parametrize(("page", "heading"), [(README, "The operator"), ("docs/operators.md", "Parameters")])
