@@ -430,7 +430,7 @@ def test_the_mark_moves_when_the_event_is_in_the_database_and_not_before(
     async def scene() -> None:
         async with Triggerer(store) as triggerer:
             triggerer.run(watch())
-            await until(lambda: store.values)
+            await until(lambda: store.values.get("asset", {}).get("newest"))
             triggerer.persists = False
             before = json.dumps(store.values)
             sync_run_id = await asyncio.to_thread(ended, census)
