@@ -38,7 +38,11 @@ def brought(first: str, then: str) -> set[str]:
         (AUTHORING, "import airflow_provider_census.sensors.census", HEAVY | {THE_OTHER_SENSOR}),
         (AUTHORING, f"import {THE_OTHER_SENSOR}", HEAVY | {"airflow_provider_census.triggers.census_sync"}),
         (HOOK, "import airflow_provider_census.hooks.census", HTTP),
-        (EVENTS, "import airflow_provider_census.triggers.events", HEAVY),
+        (
+            EVENTS,
+            "import airflow_provider_census.triggers.events",
+            HEAVY - {"airflow_provider_census.triggers.census"},
+        ),
         (
             AUTHORING,
             "import airflow_provider_census.assets.census",
