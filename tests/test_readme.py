@@ -96,8 +96,8 @@ def test_every_class_is_in_the_reference(kind: str) -> None:
         module = import_module(found.name)
         assert f".. automodule:: {found.name}\n" in PAGES["docs/api.md"]
         for name, each in inspect.getmembers(module, inspect.isclass):
-            ours = each.__module__ == found.name and not each.__subclasses__()
-            if ours and " of 2.x" not in (each.__doc__ or ""):
+            public = each.__module__ == found.name and name.startswith("Census")
+            if public and " of 2.x" not in (each.__doc__ or ""):
                 assert f".. autoclass:: {name}\n" in PAGES["docs/api.md"]
 
 
