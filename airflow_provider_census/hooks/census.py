@@ -481,24 +481,26 @@ class CensusHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Describe the connection form to Airflow 2; Airflow 3 reads ``get_provider_info``."""
+        """Describe the connection form to Airflow before 3.2; from then on it reads ``get_provider_info``."""
         return {name.replace("-", "_"): value for name, value in UI_FIELD_BEHAVIOUR.items()}
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Make the extra fields of the connection form for Airflow 2."""
+        """Make the extra fields of the connection form for Airflow before 3.2."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from wtforms import IntegerField, StringField
-        from wtforms.validators import Optional
+        from wtforms.validators import Optional, any_of
 
         kinds = {"integer": IntegerField, "string": StringField}
-        return {
-            name: kinds[field["schema"]["type"][0]](
-                field["label"],
+
+        def field(label: str, description: str, schema: dict[str, Any]) -> Any:
+            return kinds[schema["type"][0]](
+                label,
                 widget=BS3TextFieldWidget(),
-                description=field["description"],
-                default=field["schema"]["default"],
-                validators=[Optional()],  # an emptied number would be none
+                description=description,
+                default=schema["default"],
+                # Without the first of them, an emptied number could not be saved.
+                validators=[Optional(), *([any_of(schema["enum"])] if "enum" in schema else [])],
             )
-            for name, field in CONN_FIELDS.items()
-        }
+
+        return {name: field(**described) for name, described in CONN_FIELDS.items()}
