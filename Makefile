@@ -4,17 +4,33 @@ PYTHON ?= python3
 # Handed to pytest: make test ARGS="-k sensor -x"
 ARGS ?=
 
-# Airflow 2.11 ends at Python 3.12. Asked for a venv, not just a version: a name on PATH may lead nowhere.
-PYTHON_2_11 := $(shell for python in $(PYTHON) python3.12 python3.11 python3.10; do \
-	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] > (3, 12))' 2>/dev/null \
-	&& echo $$python && break; done)
+# The Airflows that are tested besides 3.3, and the Pythons that each of them runs on: the first that is here
+# tests it. The order is such that all together take as many Pythons as there are.
+OLDER := 2.11 3.0 3.1 3.2
+PYTHONS_2.11 := 3.11 3.12 3.10
+PYTHONS_3.0 := 3.10 3.12 3.11
+PYTHONS_3.1 := 3.13 3.12 3.11 3.10
+PYTHONS_3.2 := 3.12 3.13 3.11 3.10
 
-.PHONY: help lint format test test-3.3 test-2.11 chaos demo docs build constraints clean
+# $(call python,versions): the first of them, on PATH, out of pyenv or out of uv.
+# It is asked for a venv, not just for its version: a name on PATH may lead nowhere.
+python = $(shell for version in $(1); do \
+	for python in $(PYTHON) python$$version ~/.pyenv/versions/$$version.*/bin/python \
+		~/.local/share/uv/python/cpython-$$version.*/bin/python; do \
+	$$python -c 'import ensurepip, sys; sys.exit("%d.%d" % sys.version_info[:2] != "'$$version'")' 2>/dev/null \
+	&& echo $$python && exit; done; done)
+
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
+
+.PHONY: help lint format test test-matrix test-3.3 $(OLDER:%=test-%) browser screenshots chaos demo docs build \
+	constraints clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo         a sync through a real Airflow against a local Census; KEEP=1 leaves the UI up'
 	@echo 'make test         the tests on Airflow 3.3 and 2.11 (alone: test-3.3, test-2.11)'
+	@echo 'make test-matrix  the tests on Airflow 2.11, 3.0, 3.1, 3.2 and 3.3, one after the other'
+	@echo 'make screenshots  the pictures of the documentation, taken anew'
 	@echo 'make chaos        a real Airflow in which everything is killed, four minutes; wants PostgreSQL'
 	@echo 'make docs         the documentation as a site, in docs/_build/html'
 	@echo 'make build        sdist and wheel in dist, checked and installed once'
@@ -37,16 +53,37 @@ test:
 	@echo 'Testing on Airflow 3.3 and 2.11 at the same time, some eight minutes on two cores.'
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-3.3 test-2.11
 
-test-3.3: .venv/ready
+test-3.3: .venv/ready browser
 	.venv/bin/python -m pytest $(ARGS)
 
-ifneq ($(PYTHON_2_11),)
-test-2.11: .venv-2.11/ready
-	.venv-2.11/bin/python -m pytest $(ARGS)
-else
-test-2.11:
-	@echo '*** NOT TESTED on Airflow 2.11: it needs Python 3.10, 3.11 or 3.12, and none is on PATH. ***' >&2
-endif
+$(OLDER:%=test-%): test-%: browser
+	@if [ -n '$(call python,$(PYTHONS_$*))' ]; then \
+		$(MAKE) --no-print-directory .venv-$*/ready && .venv-$*/bin/python -m pytest $(ARGS); \
+	else \
+		echo '*** NOT TESTED on Airflow $*: it needs one of Python $(PYTHONS_$*), and none is here. ***' >&2; \
+	fi
+
+test-matrix:
+	@table= failed=0; for airflow in $(OLDER) 3.3; do \
+		echo "Testing on Airflow $$airflow"; \
+		venv=$$([ $$airflow = 3.3 ] && echo .venv || echo .venv-$$airflow); \
+		$(MAKE) --no-print-directory test-$$airflow && result=passed || { result='*** FAILED ***'; failed=1; }; \
+		used=$$($$venv/bin/python -c 'import airflow, platform as python; \
+			print(f"Airflow {airflow.__version__:8} Python {python.python_version():8}")' 2>/dev/null) \
+		|| { used="Airflow $$airflow"; result='*** NOT TESTED ***'; }; \
+		table="$$table$$used $$result\n"; \
+	done; printf "\n$$table"; exit $$failed
+
+# What tests/e2e looks through; without it, these tests are skipped.
+browser:
+	@for name in $(BROWSERS); do $$name --version >/dev/null 2>&1 && exit; done; \
+	echo 'Installing Chromium'; as_root=$$([ "$$(id -u)" = 0 ] || echo sudo -n); \
+	{ $$as_root apt-get -qq update && $$as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get -qq install --yes --no-install-recommends chromium fonts-liberation; } >/dev/null 2>&1 \
+	|| echo '*** NOT TESTED in a browser: there is no Chromium, and apt-get cannot install it. ***' >&2
+
+screenshots: .venv/ready browser
+	SCREENSHOTS=$(CURDIR)/docs/images .venv/bin/python -m pytest tests/e2e
 
 chaos: .venv/ready
 	@.venv/bin/python scripts/chaos.py
@@ -80,23 +117,29 @@ comma := ,
 .venv/ready: pyproject.toml constraints.txt
 	$(call install,$(PYTHON),constraints.txt,'.[dev$(comma)docs]')
 
-.venv-2.11/ready: pyproject.toml constraints-2.11.txt
-	$(call install,$(PYTHON_2_11),constraints-2.11.txt,'.[dev]')
+.venv-%/ready: pyproject.toml constraints-%.txt
+	$(call install,$(call python,$(PYTHONS_$*)),constraints-$*.txt,'.[dev]')
 
 .venv-demo/ready: pyproject.toml constraints.txt
 	$(call install,$(PYTHON),constraints.txt,'.[sandbox]' apache-airflow-providers-sqlite)
 
-# $(call pin,file,airflow,pythons): the newest of everything that goes with this Airflow, on each of its Pythons.
+# $(call pin,file,airflow,pythons,date): the newest of everything that goes with this Airflow, on each of its
+# Pythons. An Airflow that is no longer cared for does not go with everything that is newer than it: the newest
+# of that date, then.
 define pin
 	@{ echo '# Airflow $(2) on Python $(3) with everything the tests and the demo need; `make constraints` pins it anew.'; \
 		echo 'apache-airflow==$(2)' | .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --all-extras \
+			$(if $(4),--exclude-newer $(4)) \
 			--no-emit-package airflow-provider-census --no-header --no-annotate pyproject.toml -; } > $(1).new
 	@mv $(1).new $(1)
 endef
 
 constraints: .venv/ready
 	$(call pin,constraints.txt,3.3.2,3.10 to 3.14)
+	$(call pin,constraints-3.2.txt,3.2.2,3.10 to 3.14,2026-06-20)
+	$(call pin,constraints-3.1.txt,3.1.8,3.10 to 3.13,2026-03-20)
+	$(call pin,constraints-3.0.txt,3.0.6,3.10 to 3.12,2026-02-01)  # has the oldest common-compat that we take
 	$(call pin,constraints-2.11.txt,2.11.2,3.10 to 3.12)
 
 clean:
-	rm -rf .venv .venv-2.11 .venv-demo docs/_build
+	rm -rf .venv .venv-* docs/_build

@@ -60,13 +60,19 @@ def run_dag(airflow_db: str) -> Callable[..., Any]:
         if airflow.__version__.startswith("2."):
             dag.sync_to_db()  # datasets are only known from there
             return dag.test(**kwargs)
+        if airflow.__version__.startswith("3.0."):
+            return dag.test(**kwargs)
         from airflow.dag_processing.bundles.manager import DagBundlesManager
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+        try:
+            from airflow.dag_processing import dagbag
+        except ImportError:  # before 3.2
+            from airflow.models import dagbag
 
         DagBundlesManager().sync_bundles_to_db()
-        bag = DagBag(dag_folder=os.devnull)
+        bag = dagbag.DagBag(dag_folder=os.devnull)
         bag.bag_dag(dag)
-        sync_bag_to_db(bag, "dags-folder", None)
+        dagbag.sync_bag_to_db(bag, "dags-folder", None)
         return dag.test(**kwargs)
 
     return run
