@@ -23,7 +23,10 @@ from airflow_provider_census.api.versions import DEFAULT_VERSION, END_OF_V1, VER
 from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR, get_provider_info
 from airflow_provider_census.hooks.census import CensusHook
 
-AIRFLOW_2 = airflow.__version__.startswith("2.")
+AIRFLOW = tuple(map(int, airflow.__version__.split(".")[:2]))
+LISTS_NO_FORM = pytest.mark.skipif(
+    (3, 0) <= AIRFLOW < (3, 2), reason="Airflow 3.0 and 3.1 list it only with the FAB provider"
+)
 HOOK = "airflow_provider_census.hooks.census.CensusHook"
 INFO = get_provider_info()
 
@@ -109,12 +112,12 @@ for command in choices(choices(parser)["providers"]):
     [
         ("list", "airflow-provider-census"),
         ("hooks", HOOK),
-        ("behaviours", "census"),
+        pytest.param("behaviours", "census", marks=LISTS_NO_FORM),
         ("links", "airflow_provider_census.links.census.CensusSyncRunLink"),
         ("triggers", "airflow_provider_census.triggers.census"),
         ("get", '"airflow_provider_census.sensors.census"'),
         ("get", HOOK),
-        ("widgets", "extra__census__timeout"),
+        pytest.param("widgets", "extra__census__timeout", marks=LISTS_NO_FORM),
     ],
 )
 def test_airflow_lists_it(airflow_db: str, command: str, shown: str) -> None:
@@ -130,8 +133,8 @@ def test_no_listing_complains_of_it(airflow_db: str) -> None:
         ] == []
 
 
-@pytest.mark.skipif(AIRFLOW_2, reason="Airflow 3 makes the form of the provider info alone")
-def test_airflow_3_never_asks_the_hook_for_its_form(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(AIRFLOW < (3, 2), reason="before 3.2, Airflow asks the hook for its form")
+def test_airflow_never_asks_the_hook_for_its_form(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 
     def asked(*_: Any) -> Any:
@@ -155,7 +158,31 @@ def test_airflow_3_never_asks_the_hook_for_its_form(monkeypatch: pytest.MonkeyPa
     assert all(field.hidden for field in (standard.login, standard.port, standard.url_schema))
 
 
-@pytest.mark.skipif(not AIRFLOW_2, reason="Airflow 2 asks the hook for its form")
+@pytest.mark.skipif(
+    AIRFLOW != (3, 1), reason="Airflow 3.1 makes the form of stand-ins for what the hook makes"
+)
+def test_airflow_3_1_makes_the_same_form() -> None:
+    script = """
+from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+
+[form] = [meta for meta in HookMetaService.hook_meta_data() if meta.connection_type == "census"]
+print(form.model_dump_json())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    form = json.loads(done.stdout.splitlines()[-1])
+    assert set(form["extra_fields"]) == set(CONN_FIELDS)
+    for name, field in CONN_FIELDS.items():
+        made = form["extra_fields"][name]
+        assert (made["value"], made["description"]) == (field["schema"]["default"], field["description"])
+        for key, wanted in {**field["schema"], "title": field["label"]}.items():
+            if key not in {"default", "minimum"}:
+                assert made["schema"][key] == wanted, f"{name}: {key}"
+    standard = form["standard_fields"]
+    assert (standard["password"]["title"], standard["host"]["title"]) == ("API token", "Census host")
+    assert all(standard[field]["hidden"] for field in ("login", "port", "url_schema"))
+
+
+@pytest.mark.skipif(AIRFLOW >= (3,), reason="Airflow 2 makes the form of what the hook makes")
 def test_airflow_2_makes_the_same_form() -> None:
     from airflow.providers_manager import ProvidersManager
 
