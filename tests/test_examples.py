@@ -207,6 +207,9 @@ def warehouse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.skipif(
+    AIRFLOW == (3, 0), reason="dag.test() of Airflow 3.0 keeps no DAG that could be backfilled"
+)
 @pytest.mark.parametrize(
     ("until", "days", "today", "syncs"),
     [
@@ -332,7 +335,8 @@ def test_many_tells_which_sync_did_not_complete(
     }
     assert run.state == "failed"
     assert triggered(census) == [52]
-    said = caplog.text + "".join(capfd.readouterr())
+    # Airflow 3.0 paints it, and breaks its lines.
+    said = re.sub(r"\x1b\[[0-9;]*m", "", caplog.text + "".join(capfd.readouterr())).replace("\n", " ")
     assert "Not completed: sync 58 (not run to its end), sync 55 (not run to its end)" in said
 
 
@@ -385,7 +389,8 @@ def test_alerts(examples: Any, run_dag: RunDag, census: Sandbox, monkeypatch: py
     for said in (json.loads(posted)["text"], part.get_payload(decode=True).decode()):
         assert why in said
         assert where in said
-        assert "census_alerts" in said.partition(where)[2], "the address of the log"
+        if AIRFLOW != (3, 0):  # whose dag.test() knows no log
+            assert "census_alerts" in said.partition(where)[2], "the address of the log"
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
 
-import airflow
 import pytest
 from task_helpers import PACE, Done, move_by_looks
 
@@ -69,19 +68,8 @@ def went_to_the_triggerer(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 @pytest.fixture
-def run_task(run_dag: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+def run_task(run_dag: Callable[..., Any]) -> Callable[..., Done]:
     """Run a DAG of one task, or of what a function makes."""
-    if airflow.__version__.startswith("3.0."):
-        from airflow.sdk.execution_time import task_runner
-
-        finalize = task_runner.finalize
-
-        # The callbacks are told of the exception by a worker, but not by this version's dag.test().
-        def tell(ti: Any, state: Any, context: Any, log: Any, error: BaseException | None = None) -> None:
-            context["exception"] = error
-            finalize(ti, state, context, log, error)
-
-        monkeypatch.setattr(task_runner, "finalize", tell)
 
     def run(make: Callable[..., Any], /, **arguments: Any) -> Done:
         from airflow.providers.common.compat.sdk import DAG, AirflowTaskTimeout
