@@ -274,9 +274,11 @@ class RunLookout(Lookout[T]):
 
     def _follow(self, run: Run) -> bool:
         """Tell a run's progress in the log, and whether it has ended."""
-        self.run = run
-        name = f"Sync run {run.get('id')}"
+        before, self.run = self.run, run
         ended = sync_runs.outcome(run) is not None
+        if run == before:
+            return ended
+        name = f"Sync run {run.get('id')}"
         status = str(run.get("status"))
         if not ended and status not in sync_runs.RUNNING and status != self._unknown:
             self._unknown = status

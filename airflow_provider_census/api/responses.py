@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import json
 import re
@@ -295,6 +296,7 @@ def _json(value: object) -> str:
         return "nested too deep"
 
 
+@functools.lru_cache(maxsize=64)  # a thousand waits get hundreds of answers of the same second
 def _epoch(date: str) -> float | None:
     try:
         moment = parsedate_to_datetime(date)

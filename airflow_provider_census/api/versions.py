@@ -118,6 +118,8 @@ def adapt(request: Request[T], version_name: str, group_id: str | None) -> Reque
         body = _with_group(
             body, version.grouped[path], request.group_id or group_id, f"{path} in API {version_name}"
         )
+    if path == request.path and body is request.json:
+        return request
     return replace(request, path=path, json=body)
 
 

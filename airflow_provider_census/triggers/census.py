@@ -11,6 +11,7 @@ import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -38,15 +39,49 @@ CANCEL_TIME = 12.0
 """Seconds that Airflow may take to tell the state of a task that may have been killed, and Census to cancel
 its run; in all less than the 30 that Airflow gives (``[triggerer] on_kill_timeout``)."""
 
-TURN = 0.004
-TURNS = 4.0
-"""Seconds between the first looks of waits that begin together, and after which a next round of them begins:
-a triggerer that starts has a thousand waits, and those that look together would go on doing so."""
+LULL = 0.05
+"""Seconds without a beginning after which a wait counts as alone."""
 
-NEXT_TURN: WeakKeyDictionary[asyncio.AbstractEventLoop, float] = WeakKeyDictionary()
-"""When on the clock of an event loop the next wait may look first."""
+SPREAD = 5.0
+"""Seconds at most that a wait which is not alone leaves to the others before its first look."""
+
+JITTERED_SPREAD = 1.0
+"""The same where the pauses are jittered, and so part by themselves those that look together."""
+
+GROUPS = 25
+"""Moments at which waits that began together look, some at each: waking up for every single one of a thousand
+would cost an event loop more than their looks do."""
+
+GOLDEN = (5**0.5 - 1) / 2
+"""Multiples of it fill the space from 0 to 1 evenly, modulo 1, however many they are."""
 
 RNG = random.Random()
+
+
+@dataclass
+class Rush:
+    """
+    Waits that began together on an event loop, as all do when a triggerer starts.
+
+    :ivar first: when the first of them began, on the clock of the loop.
+    :ivar last: when the last one did.
+    :ivar waits: how many they are.
+    """
+
+    first: float = 0.0
+    last: float = float("-inf")
+    waits: int = 0
+
+    def join(self, now: float, spread: float) -> float:
+        """Tell how many seconds a wait that begins now leaves to the others before its first look."""
+        if now > self.last + LULL:
+            self.first, self.waits = now, 0
+        share = self.waits * GOLDEN % 1
+        self.last, self.waits = now, self.waits + 1
+        return max(0.0, self.first + int(share * GROUPS) / GROUPS * spread - now)
+
+
+RUSHES: WeakKeyDictionary[asyncio.AbstractEventLoop, Rush] = WeakKeyDictionary()
 
 
 class WaitTrigger(BaseTrigger):
@@ -98,7 +133,9 @@ class WaitTrigger(BaseTrigger):
 
     async def _wait(self, hook: CensusHook, lookout: flows.RunLookout[Any]) -> dict[str, str]:
         started = time.time() if self.started is None else self.started
-        await asyncio.sleep(_turn())
+        loop = asyncio.get_running_loop()
+        spread = JITTERED_SPREAD if self.poll_interval is None else min(self.poll_interval, SPREAD)
+        await asyncio.sleep(RUSHES.setdefault(loop, Rush()).join(loop.time(), spread))
         deadlines = [moment for moment in (self.deadline, self.execution_deadline) if moment is not None]
         deadline = min(deadlines, default=None)
         wait = flows.wait(
@@ -138,17 +175,6 @@ class WaitTrigger(BaseTrigger):
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 60.0)
             await hook.adrive(wait)
-
-
-def _turn() -> float:
-    """Tell how many seconds a wait that begins now leaves to those that began just before it."""
-    loop = asyncio.get_running_loop()
-    now = loop.time()
-    turn = NEXT_TURN.get(loop, now)
-    if not now <= turn < now + TURNS:
-        turn = now
-    NEXT_TURN[loop] = turn + TURN
-    return turn - now
 
 
 class CensusSyncRunTrigger(WaitTrigger):
