@@ -7,11 +7,22 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-SHORTEST = 5.0
-LONGEST = 60.0
-SHARE = 0.1
+SHORTEST = 4.75
+LONGEST = 24.0
+SHARE = 0.095
 """Without an interval of the user's: seconds at least and at most between two looks, and between these the
-share of the time waited so far. So the end is noticed within a tenth of what it took, or five seconds."""
+share of the time waited so far. So, if an answer takes up to a third of a second, the end is noticed within a
+tenth of the time that it took, or within five seconds if that is more.
+
+If the longest pause were longer, the end would be noticed later, on average, than by a look every fifteen
+seconds; if it were shorter, that would take more looks. See scripts/bench_simulation.py.
+"""
+
+JITTER = (0.9, 0.98)
+"""Chance takes a pause times something between these, so that waits which look together part."""
+
+RESCHEDULED = 60.0
+"""Seconds at least between two looks that each take a process of their own."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,7 @@ class Polling:
     """
 
     interval: float | None = None
-    shortest: float = SHORTEST
+    shortest: float = 0.0
     exponential_backoff: bool = False
     max_wait: float | None = None
 
@@ -38,8 +49,8 @@ class Polling:
         :param looks: how many looks there were, from 1.
         """
         if self.interval is None:
-            longest = max(LONGEST, self.shortest)
-            return min(longest, max(self.shortest, SHARE * waited)) * rng.uniform(0.8, 1.0)
+            grown = min(LONGEST, max(SHORTEST, SHARE * waited))
+            return max(self.shortest, grown * rng.uniform(*JITTER))
         if not self.exponential_backoff:
             return self.interval
         step = max(int(self.interval * 2.0 ** min(looks - 2, 60)), 1)

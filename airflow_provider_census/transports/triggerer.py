@@ -30,8 +30,8 @@ T = TypeVar("T")
 MOST_CONNECTIONS = 100
 """Connections at the same time to one Census, however many wait for it."""
 
-KEPT_ALIVE = 75.0
-"""Seconds that a connection is kept after a request; more than the longest pause between two looks."""
+KEPT_ALIVE = 30.0
+"""Seconds that a connection is kept after a request: more than our own pauses, less than servers keep one."""
 
 FRESH = 300.0
 """Seconds after which a connection of Airflow is looked up again, for its token may be a new one."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from playing import Clock, Log, Play, lost, one_by_one, refusal, sync_run
 
 from airflow_provider_census.api import flows
-from airflow_provider_census.api.polling import Polling
+from airflow_provider_census.api.polling import RESCHEDULED, Polling
 from airflow_provider_census.exceptions import (
     CensusApiError,
     CensusAuthError,
@@ -216,8 +216,10 @@ def test_it_looks_no_sooner_than_census_asks(asked: float | None, every: float, 
     assert wait.play.pauses == [pause]
 
 
-@given(duration=st.floats(0, 2 * 24 * 3600), seed=st.integers())
-def test_the_end_is_noticed_soon_after_a_tenth_of_what_it_took(duration: float, seed: int) -> None:
+@given(duration=st.floats(0, 2 * 24 * 3600), answer=st.floats(0, 0.33), seed=st.integers())
+def test_the_end_is_noticed_soon_after_a_tenth_of_what_it_took(
+    duration: float, answer: float, seed: int
+) -> None:
     clock = Clock(0.0)
     wait = flows.wait(
         flows.Watch(94, Log(), clock),
@@ -227,14 +229,31 @@ def test_the_end_is_noticed_soon_after_a_tenth_of_what_it_took(duration: float, 
         now=clock,
         rng=random.Random(seed),
     )
-    Play(clock).run(wait, lambda _: END if clock() >= duration else GOOD)
+
+    def slowly(_: Any) -> Any:
+        seen = END if clock() >= duration else GOOD
+        clock.time += answer
+        return seen
+
+    Play(clock).run(wait, slowly)
     assert clock() - duration <= max(0.1 * duration, 5.0)
     assert clock() - duration <= 60.0
 
 
 @given(st.floats(0, 1e7), st.integers(1, 10_000), st.integers())
-def test_it_does_not_look_in_a_hurry(waited: float, looks: int, seed: int) -> None:
-    assert 4.0 <= Polling().pause(waited, looks, random.Random(seed)) <= 60.0
+def test_it_does_not_look_in_a_hurry_nor_seldom(waited: float, looks: int, seed: int) -> None:
+    assert 4.2 < Polling().pause(waited, looks, random.Random(seed)) < 24.0
+
+
+@given(st.floats(0, 1e7), st.floats(0, 1e7), st.integers())
+def test_the_pause_grows_with_the_time_waited(one: float, other: float, seed: int) -> None:
+    pauses = [Polling().pause(waited, 1, random.Random(seed)) for waited in sorted((one, other))]
+    assert pauses == sorted(pauses)
+
+
+@given(st.floats(0, 1e7), st.integers(1, 10_000), st.integers())
+def test_looks_that_take_a_process_each_are_a_minute_apart(waited: float, looks: int, seed: int) -> None:
+    assert Polling(shortest=RESCHEDULED).pause(waited, looks, random.Random(seed)) == 60.0
 
 
 @given(st.floats(0.001, 1e6), st.floats(0, 1e7), st.integers(1, 10_000))
