@@ -8,11 +8,11 @@ import random
 from dataclasses import dataclass
 
 SHORTEST = 4.75
-LONGEST = 24.0
+LONGEST = 23.0
 SHARE = 0.095
 """Without an interval of the user's: seconds at least and at most between two looks, and between these the
-share of the time waited so far. So, if an answer takes up to a third of a second, the end is noticed within a
-tenth of the time that it took, or within five seconds if that is more.
+share of the time waited so far. So, if an answer takes up to 0.15 seconds, the end is noticed within a tenth
+of the time that it took, or within five seconds if that is more.
 
 If the longest pause were longer, the end would be noticed later, on average, than by a look every fifteen
 seconds; if it were shorter, that would take more looks. See scripts/bench_simulation.py.

@@ -75,7 +75,7 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
     :param wait_for_completion: wait until the run has ended. All that follows only matters then.
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poll_interval: seconds between two looks at the run; ``None`` lets them grow with the time waited,
-        from 5 to 24 seconds.
+        from 5 to 23 seconds.
     :param timeout: seconds, or a ``timedelta``, to wait at most; then the task fails, and the run goes on
         unless ``cancel_on_timeout``.
     :param on_skipped_run: what it means if Census skipped the run because an earlier run of the sync was

@@ -48,7 +48,7 @@ class WaitSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
     :param census_conn_id: id of the Airflow connection, of type ``census``.
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poke_interval: seconds, or a ``timedelta``, between two looks; ``None`` lets them grow with the
-        time waited, from 5 to 24 seconds; 60 in mode ``reschedule``.
+        time waited, from 5 to 23 seconds; 60 in mode ``reschedule``.
     :param tolerance: which ends of the run are a success.
     """
 
@@ -198,7 +198,7 @@ class CensusSyncRunSensor(WaitSensor):
     :param census_conn_id: id of the Airflow connection, of type ``census`` (templated).
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poke_interval: seconds, or a ``timedelta``, between two looks at the run; ``None`` lets them grow
-        with the time waited, from 5 to 24 seconds; 60 in mode ``reschedule``.
+        with the time waited, from 5 to 23 seconds; 60 in mode ``reschedule``.
     :param on_skipped_run: what it means if Census skipped the run because an earlier run of the sync was
         still going: ``"fail"``, ``"skip"`` (the task) or ``"succeed"``.
     :param max_records_failed: fail if the destination rejected more records; ``None`` for any number.

@@ -203,12 +203,12 @@ class TriggererTransport:
                 raise
         return await self._send(request, renewed)
 
-    async def _send(self, request: Request[T], access: Access) -> Answer[T]:
+    def _send(self, request: Request[T], access: Access) -> Awaitable[Answer[T]]:
         adapted = access.settings.adapt(request)
         if request.once:
-            return await self._send_once(adapted, access)
+            return self._send_once(adapted, access)
         retrying = AsyncRetrying(**transports.retry_policy(request, access.settings, self._log))
-        return await retrying(self._send_once, adapted, access)
+        return retrying(self._send_once, adapted, access)
 
     async def _send_once(self, request: Request[T], access: Access) -> Answer[T]:
         settings = access.settings

@@ -48,7 +48,7 @@ SPREAD = 5.0
 JITTERED_SPREAD = 1.0
 """The same where the pauses are jittered, and so part by themselves those that look together."""
 
-GROUPS = 25
+GROUPS = 20
 """Moments at which waits that began together look, some at each: waking up for every single one of a thousand
 would cost an event loop more than their looks do."""
 

@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
     BaseSensorOperator,
     TaskDeferred,
+    TaskGroup,
 )
 from task_helpers import Done, context, looks, triggered
 
@@ -202,6 +203,29 @@ def test_mapped_and_templated(run_task: RunTask, census: Sandbox) -> None:
     )
     assert done.states == ["success", "failed", "success"]
     assert done.xcom("return_value", done.instances[2])["id"] == ids[2]
+
+
+@pytest.mark.parametrize(
+    ("partial", "defaults", "interval"),
+    [({"poke_interval": 7}, {}, 7.0), ({}, {"poke_interval": 7}, 7.0), ({}, {}, None)],
+    ids=["partial", "default_args", "nowhere"],
+)
+def test_an_interval_of_a_mapped_sensor_is_the_users_wherever_it_stands(
+    run_task: RunTask,
+    census: Sandbox,
+    went_to_the_triggerer: list[Any],
+    partial: dict[str, Any],
+    defaults: dict[str, Any],
+    interval: float | None,
+) -> None:
+    def make() -> None:
+        with TaskGroup("group", default_args=defaults):
+            mapped = CensusSyncRunSensor.partial(task_id="task", deferrable=True, **partial)
+            mapped.expand(sync_run_id=[start(52)])
+
+    run_task(make)
+    [trigger] = went_to_the_triggerer
+    assert trigger.poll_interval == interval
 
 
 def deferred_with(**options: Any) -> tuple[CensusSyncRunSensor, CensusSyncRunTrigger]:

@@ -21,6 +21,8 @@ from airflow_provider_census.exceptions import CensusAuthError, CensusConfigErro
 from airflow_provider_census.hooks import census as hooks
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.transports import triggerer
+from airflow_provider_census.triggers import census as triggers
+from airflow_provider_census.triggers.census import CensusSyncRunTrigger
 
 GET = endpoints.get_sync_run(94)
 RUN = {"id": 94, "status": "working"}
@@ -63,10 +65,11 @@ class Guarded(Server):
     def __init__(self, token: str) -> None:
         super().__init__(self._check)
         self.token = token
+        self.run = RUN
 
     def _check(self, request: Received) -> bytes:
         good = request.headers["authorization"] == f"Bearer {self.token}"
-        return data(RUN) if good else answer({"message": "Who?"}, 401)
+        return data(self.run) if good else answer({"message": "Who?"}, 401)
 
     @property
     def rejected(self) -> int:
@@ -352,3 +355,91 @@ def test_a_loop_that_ends_amid_its_work_leaves_nothing_behind(airflow: Airflow) 
         gc.collect()
     assert loop not in triggerer.LINES
     assert airflow.look_ups == 2
+
+
+async def event_of(trigger: CensusSyncRunTrigger) -> Any:
+    return (await anext(trigger.run())).payload["event"]
+
+
+def test_waits_go_on_with_a_rotated_token(airflow: Airflow) -> None:
+    async def rotate() -> list[str]:
+        waits = [
+            asyncio.create_task(event_of(CensusSyncRunTrigger(94, poll_interval=0.02))) for _ in range(20)
+        ]
+        for token in ("two", "three"):
+            seen = len(server.received)
+            while len(server.received) < seen + 3 * len(waits):  # noqa: ASYNC110 - the server is a thread
+                await asyncio.sleep(0.001)
+            airflow.point_to(server, token)
+            server.token = token
+        server.run = {"id": 94, "status": "completed"}
+        return await asyncio.gather(*waits)
+
+    with Guarded("one") as server:
+        airflow.point_to(server, "one")
+        assert asyncio.run(rotate()) == ["ended"] * 20
+    assert airflow.look_ups == 3
+
+
+def test_waits_that_begin_while_airflow_cannot_be_asked_begin_later(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep = asyncio.sleep
+
+    async def hurried(seconds: float, *args: Any) -> Any:
+        if seconds == 60.0:
+            airflow.failure = None
+        return await sleep(0, *args)
+
+    async def outage() -> list[str]:
+        airflow.failure = ConnectionError("no backend")
+        return await asyncio.gather(*(event_of(CensusSyncRunTrigger(94)) for _ in range(5)))
+
+    monkeypatch.setattr(asyncio, "sleep", hurried)
+    monkeypatch.setattr(triggerer, "VAIN", 0.0)
+    with Guarded("one") as server:
+        server.run = {"id": 94, "status": "completed"}
+        airflow.point_to(server, "one")
+        assert asyncio.run(outage()) == ["ended"] * 5
+
+
+def first_pauses(waits: int, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[float]:
+    """Let waits begin together; the seconds that each leaves to the others before its first look."""
+    made: list[float] = []
+
+    async def never(seconds: float, *_: Any) -> None:
+        made.append(seconds)
+        await asyncio.Event().wait()
+
+    async def begin() -> None:
+        waiting = [
+            asyncio.ensure_future(event_of(CensusSyncRunTrigger(each + 1, **options)))
+            for each in range(waits)
+        ]
+        while len(made) < waits:
+            await asyncio.wait(waiting, timeout=0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio, "sleep", never)
+        patched.setattr(triggers, "LULL", 60.0)
+        asyncio.run(begin())
+    return made
+
+
+def test_a_wait_that_is_alone_looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert first_pauses(1, monkeypatch) == [0.0]
+    assert first_pauses(1, monkeypatch, poll_interval=60) == [0.0]
+
+
+@pytest.mark.parametrize(("interval", "spread"), [(None, 1.0), (0.5, 0.5), (5, 5.0), (600, 5.0)])
+def test_waits_that_begin_together_do_not_look_together(
+    monkeypatch: pytest.MonkeyPatch, interval: float | None, spread: float
+) -> None:
+    pauses = first_pauses(1000, monkeypatch, poll_interval=interval)
+    assert 0.9 * spread < max(pauses) < spread
+    assert min(pauses) == 0.0
+    tenths = [sum(int(10 * pause / spread) == tenth for pause in pauses) for tenth in range(10)]
+    assert max(tenths) < 200, "in no tenth of the time do two tenths of them look"
+    few = first_pauses(4, monkeypatch, poll_interval=interval)
+    assert max(few) - min(few) > spread / 2
+    assert len(set(few)) == 4

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from servers import CLOSE, HANG, RESET, Authority, Proxy, Server, answer, data
+from servers import CLOSE, HANG, RESET, Authority, Proxy, Received, Server, answer, data
 
 import airflow_provider_census
 from airflow_provider_census.api import endpoints, flows, responses
@@ -288,6 +289,29 @@ def test_a_hook_keeps_its_connection_on_a_worker(monkeypatch: pytest.MonkeyPatch
         hook.list_sources()
         hook.get_sync_run(94)
     assert [request.connection for request in server.received] == [1, 1, 1, 1]
+
+
+def test_a_wait_keeps_its_connection_on_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server(OK, OK, BUSY, OK, data({"id": 94, "status": "completed"})) as server:
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:t@127.0.0.1:{server.port}/http")
+        assert CensusHook().wait_for_sync_run(94, poll_interval=0.001)["status"] == "completed"
+    assert [request.connection for request in server.received] == [1] * 5
+
+
+def test_ten_thousand_runs_are_read_with_a_hundred_requests_over_one_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def page(request: Received) -> bytes:
+        number = int(dict(parse_qsl(urlsplit(request.target).query)).get("page", 1))
+        runs = [{"id": 100 * number + each} for each in range(100)]
+        following = number + 1 if number < 100 else None
+        return answer({"data": runs, "pagination": {"page": number, "next_page": following}})
+
+    with Server(page) as server:
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:t@127.0.0.1:{server.port}/http")
+        assert sum(1 for _ in CensusHook().iter_sync_runs(52)) == 10_000
+    assert len(server.received) == 100
+    assert server.connections == 1
 
 
 def test_a_flow_keeps_its_connection_in_the_triggerer(monkeypatch: pytest.MonkeyPatch) -> None:
