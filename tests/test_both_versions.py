@@ -17,7 +17,7 @@ from airflow_provider_census.exceptions import CensusApiError, CensusNotFoundErr
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 from airflow_provider_census.sandbox import Sandbox
-from airflow_provider_census.sensors.census import CensusSyncRunSensor
+from airflow_provider_census.sensors.census import CensusSyncRunSensor, CensusSyncSensor
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger
 
 RunDag = Callable[..., Any]
@@ -183,6 +183,27 @@ def test_operator_and_sensor(
     assert xcom(run, "wait")["id"] == xcom(run, "start")
     assert xcom(run, "sync", "sync_run")["sync_id"] == 58
     assert xcom(run, "fail", "sync_run")["status"] == "failed"
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_runs_of_others(
+    census: Sandbox, dag: DAG, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    monkeypatch.setattr("airflow_provider_census.api.polling.Polling.pause", lambda *_: 0.05)
+    others = {sync_id: CensusHook().trigger_sync(sync_id) for sync_id in (52, 57)}
+    with dag:
+        CensusSyncSensor(
+            task_id="sensor", sync_id=52, since="2026-01-01", deferrable=deferrable, poke_interval=0.05
+        )
+        CensusTriggerSyncOperator(task_id="join", sync_id=57, if_running="join", deferrable=deferrable)
+        CensusTriggerSyncOperator(
+            task_id="wait", sync_id=57, if_running="wait", deferrable=deferrable, timeout=0.2
+        )
+    run = run_dag(dag)
+    states = {task.task_id: str(task.state) for task in run.get_task_instances()}
+    assert states == {"sensor": "success", "join": "success", "wait": "failed"}
+    assert (xcom(run, "sensor")["id"], xcom(run, "join")) == (others[52], others[57])
+    assert [trigger.sync_id for trigger in census.triggers] == [52, 57]
 
 
 @pytest.mark.parametrize("sync_id", [52, 53])

@@ -72,7 +72,8 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         one: ``"trigger"`` it nevertheless; ``"wait"`` until no run goes on, then start one, which syncs all
         that was loaded before this task; ``"join"``, take that run for ours (it is never cancelled; one that
         is not full is waited for if ``force_full_sync``); or ``"fail"``.
-    :param wait_for_completion: wait until the run has ended. All that follows only matters then.
+    :param wait_for_completion: wait until the run has ended. All that follows only matters then; with
+        ``if_running`` as ``"wait"`` or ``"join"``, the next three also while the task waits for another run.
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poll_interval: seconds between two looks at the run; ``None`` lets them grow with the time waited,
         from 5 to 23 seconds.

@@ -436,6 +436,19 @@ def test_a_run_that_it_joined_is_not_cancelled_in_the_triggerer_nor_after(census
     assert census.cancels == []
 
 
+def test_a_label_is_looked_up_once(census: Sandbox) -> None:
+    start_elsewhere(census, 57)
+    known = context()
+    task = CensusTriggerSyncOperator(
+        task_id="task", sync_label="Runs long", if_running="wait", deferrable=True
+    )
+    first = deferral(task, known)
+    with pytest.raises(TaskDeferred) as second:
+        task.execute_when_idle(known, {"sync_run_id": None, "event": "ended"}, **first.kwargs)
+    assert second.value.kwargs["sync_id"] == "57"
+    assert [path for _, path in census.requests].count("/api/v1/syncs") == 1
+
+
 def test_what_another_release_deferred_goes_on(census: Sandbox) -> None:
     start_elsewhere(census, 57)
     known = context()

@@ -157,6 +157,22 @@ def test_a_sync_that_does_not_exist_is_an_error(
 
 
 @modes
+def test_silent_fail_goes_on_when_the_sync_does_not_exist(
+    run_task: RunTask, census: Sandbox, mode: str
+) -> None:
+    done = run_task(CensusSyncSensor, sync_id=404404, silent_fail=True, timeout=0.05, **MODES[mode])
+    assert type(done.error) is AirflowSensorTimeout
+    assert len(census.requests) > 1
+
+
+def test_silent_fail_goes_on_in_the_triggerer(census: Sandbox) -> None:
+    started = start_elsewhere(census, 58)
+    census.fail_next(5, status=403, path="/api/v1/syncs/58")
+    event = event_of(CensusSyncTrigger(58, AWARE.timestamp(), silent_fail=True))
+    assert event == {"sync_run_id": started, "event": "ended"}
+
+
+@modes
 def test_an_outage_is_not_the_end(run_task: RunTask, census: Sandbox, mode: str) -> None:
     sync_run_id = start_elsewhere(census, 52)
     census.fail_next(12, status=502, path="/api/v1/syncs/52/sync_runs")
@@ -382,11 +398,12 @@ def test_how_a_wait_without_a_run_ends(
 
 
 def test_the_wait_goes_on_with_the_same_bounds_if_there_is_no_run_after_all(census: Sandbox) -> None:
-    sensor, known, deferral = deferred(census)
+    sensor, known, deferral = deferred(census, sync_id=None, sync_label="Runs long")
     with pytest.raises(TaskDeferred) as again:
         sensor.execute_complete(known, {"sync_run_id": None, "event": "ended"}, **deferral.kwargs)  # type: ignore
     assert again.value.kwargs == deferral.kwargs
     assert again.value.trigger.serialize() == deferral.trigger.serialize()
+    assert [path for _, path in census.requests].count("/api/v1/syncs") == 1, "the label is looked up once"
 
 
 def test_a_run_that_the_triggerer_saw_is_waited_for_when_the_worker_cannot_see_it(census: Sandbox) -> None:
