@@ -146,6 +146,7 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
                 found, mark = mark.news(look.runs, self._is_wanted)
                 telling = (found[:-1] or found) if loop.time() >= free_at else []
                 for run in telling:
+                    look.has_news = True
                     free_at = loop.time() + SPACING
                     yield TriggerEvent(sync_runs.summary(run, sync_runs.browser_url(look.base_url, run)))
                 if len(telling) < len(found):
@@ -266,12 +267,14 @@ class Look:
     :ivar base_url: the host of Census.
     :ivar marks: for which triggers it was made, and how far each of them had been told.
     :ivar told: how far each of them has been told after it.
+    :ivar has_news: whether any of them had something to tell.
     """
 
     runs: Runs
     base_url: str
     marks: Mapping[CensusSyncRunEventTrigger, Mark]
     told: dict[CensusSyncRunEventTrigger, Mark] = field(default_factory=dict)
+    has_news: bool = False
 
     async def settle(self) -> None:
         """Let the triggers write down how far they have been told."""
@@ -303,10 +306,17 @@ class RunStream(SharedStreamProducer):
             await look.settle()
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
-        """Let the triggers note that their events have arrived, unless one of them is not sure of that."""
+        """
+        Let the triggers note what they have told.
+
+        :raises CensusError: if an event may not have arrived: later notes would pass over it, so Airflow is
+            to start the triggers anew, which go on from their last ones.
+        """
         for item in batch:
-            if not item.outcome.failed:
-                await item.broker_payload.settle()
+            look: Look = item.broker_payload
+            if item.outcome.failed and look.has_news:
+                raise CensusError(f"Airflow did not take an event of sync {self._sync_id}; telling it again.")
+            await look.settle()
 
     async def open_stream(self) -> AsyncIterator[tuple[Look, Look]]:
         """Look at the sync again and again, whatever happens."""

@@ -424,7 +424,7 @@ def test_a_run_that_ended_before_anything_was_seen_is_told_after_a_restart(
 
 
 @airflow_3_3
-def test_the_mark_moves_when_the_event_is_in_the_database_and_not_before(
+def test_a_run_counts_as_told_when_its_event_is_in_the_database_and_not_before(
     census: Sandbox, store: Store
 ) -> None:
     async def scene() -> None:
@@ -432,14 +432,36 @@ def test_the_mark_moves_when_the_event_is_in_the_database_and_not_before(
             triggerer.run(watch())
             await until(lambda: store.values.get("asset", {}).get("newest"))
             triggerer.persists = False
-            before = json.dumps(store.values)
             sync_run_id = await asyncio.to_thread(ended, census)
             await some_looks(census)
-            assert json.dumps(store.values) == before
+            mark = store.values["asset"]
+            assert mark["newest"] < sync_run_id or mark["open"] == [sync_run_id]
         async with Triggerer(store) as triggerer:
             trigger = triggerer.run(watch())
-            await until(lambda: store.values["asset"]["newest"] == sync_run_id)
+            await until(lambda: store.values["asset"] == {**mark, "newest": sync_run_id, "open": []})
             assert triggerer.told(trigger) == [sync_run_id]
+
+    play(scene())
+
+
+@airflow_3_3
+def test_an_event_that_never_gets_into_the_database_is_told_again(census: Sandbox, store: Store) -> None:
+    """Airflow fails the trigger then, and starts it anew."""
+    from airflow.triggers.shared_stream import AckTimeout, SharedStreamManager
+
+    async def scene() -> None:
+        async with Triggerer(store) as triggerer:
+            triggerer.manager = SharedStreamManager(ack_timeout=0.5)
+            triggerer.persists = False
+            triggerer.run(watch())
+            await until(lambda: store.values.get("asset", {}).get("newest"))
+            sync_run_id = start(census)
+            [failed] = await asyncio.gather(triggerer.tasks.pop(), return_exceptions=True)
+            assert isinstance(failed, AckTimeout)
+            triggerer.persists = True
+            again = triggerer.run(watch())
+            await until(lambda: triggerer.told(again))
+            assert triggerer.told(again) == [sync_run_id]
 
     play(scene())
 
