@@ -200,10 +200,13 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
         return f"census_sync_runs/{self.census_conn_id}/{self.sync_id}"
 
     def _stores(self) -> Sequence[Any]:
-        """Find the stores of the assets that are watched; Airflow gives no way to ask which these are."""
+        """Find the store of each asset that is watched."""
         stores = getattr(self, "asset_state_store", None)
         if stores is None:  # before Airflow 3.3
             return []
+        # Airflow gives no other way to ask which assets these are; the whole serves if there is only one.
+        if not hasattr(stores, "_by_name"):
+            return [stores]
         return [*stores._by_name.values(), *stores._by_uri.values()]
 
 
