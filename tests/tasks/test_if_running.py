@@ -108,7 +108,7 @@ def test_after_that_the_task_ends_as_its_own_run_does(
         deferrable=deferrable,
     )
     assert done.state == ("failed" if error else "success")
-    (trigger,) = census.triggers
+    trigger = census.triggers[-1]  # while a cancelled run is not quite over, Census skips others
     assert done.xcom("sync_run")["id"] == trigger.sync_run_id != others
     if error:
         assert type(done.error) is error
