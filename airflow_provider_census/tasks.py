@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
+from airflow_provider_census import metrics
 from airflow_provider_census.api import sync_runs
 from airflow_provider_census.api.request import TEN_YEARS, any_id, name
 from airflow_provider_census.exceptions import CensusError, CensusSyncRunError
@@ -22,6 +23,7 @@ from airflow_provider_census.links.census import publish
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator as _Task
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_census.api.flows import RunLookout, Watch
     from airflow_provider_census.api.polling import Polling
@@ -172,6 +174,14 @@ class WaitsForSyncRun(_Task):
     joined = False
     timeout: float
     timeout_error: type[Exception]
+    _waiting_since: float | None = None
+    _ran: tuple[CensusHook, Run] | None = None
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Tell the OpenLineage provider, where it is installed, what the run read and wrote."""
+        from airflow_provider_census import lineage
+
+        return lineage.facets(self._ran, first_try=task_instance.try_number == 1)
 
     def _hook(self) -> CensusHook:
         from airflow_provider_census.hooks.census import CensusHook
@@ -206,6 +216,7 @@ class WaitsForSyncRun(_Task):
         self, context: Context, hook: CensusHook, watch: RunLookout[Any], bounds: Bounds
     ) -> Run:
         """Look for the end of the run on the worker; wait for it in the triggerer unless it is there."""
+        self._waiting_since = bounds.started
         return self._look(context, hook, watch) or self._defer(watch, bounds)
 
     def _resume(
@@ -223,6 +234,7 @@ class WaitsForSyncRun(_Task):
         :param kind: how the wait there ended, one of :data:`EVENTS`.
         :param message: what belongs to that.
         """
+        self._waiting_since = bounds.started
         run = self._look(context, hook, watch)
         if run is not None:
             return run
@@ -334,6 +346,8 @@ class WaitsForSyncRun(_Task):
         :returns: what to raise, unless the run is a success.
         :raises AirflowSkipException: if the task is to be skipped.
         """
+        self._ran = hook, run
+        metrics.finished(sync_runs.outcome(run), self._waiting_since)
         url = sync_runs.browser_url(hook.settings.base_url, run)
         verdict = sync_runs.judge(run, self.tolerance, url)
         if self.outlets:

@@ -21,8 +21,9 @@ HOOK = "from airflow.providers.common.compat.sdk import BaseHook"
 EVENTS = "import airflow.triggers.base"
 TASKS = "import airflow_provider_census.operators.census, airflow_provider_census.sensors.census"
 HTTP = ("requests", "aiohttp", "httpx", "urllib3", "tenacity")
-OURS = tuple(f"airflow_provider_census.{part}" for part in ("hooks", "triggers", "transports", "sandbox"))
-HEAVY = (*HTTP, *OURS, "airflow.triggers", "airflow.models.xcom", "airflow.sdk.execution_time.xcom")
+OURS = tuple(f"airflow_provider_census.{part}" for part in ("hooks", "triggers", "transports", "lineage"))
+AIRFLOWS = ("airflow.triggers", "airflow.models.xcom", "airflow.sdk.execution_time.xcom")
+HEAVY = (*HTTP, *OURS, *AIRFLOWS, "openlineage", "statsd")
 THE_OTHER_SENSOR = "airflow_provider_census.sensors.census_sync"
 
 

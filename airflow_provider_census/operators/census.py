@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
 
-from airflow_provider_census import tasks
+from airflow_provider_census import metrics, tasks
 from airflow_provider_census.api.polling import Polling
 from airflow_provider_census.api.request import flag, one_of, seconds
 from airflow_provider_census.api.sync_runs import Tolerance, browser_url, judge, outcome, progress
@@ -334,6 +334,7 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         self.log.info("Sync run %s of sync %s is %s. %s", sync_run_id, sync_id, how, url)
         context["ti"].xcom_push(key=RUN_ID_KEY, value=sync_run_id)
         publish(context, url)
+        self._ran = hook, {"id": sync_run_id, "sync_id": sync_id}
         if not self.wait_for_completion:
             return sync_run_id
         watch = self._watch(sync_run_id)
@@ -346,6 +347,7 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
             if self.deferrable:
                 run = self._look_or_defer(context, hook, watch, bounds)
             else:
+                self._waiting_since = bounds.started
                 run = self._wait_here(hook, watch, self.polling, bounds)
         except CensusTimeoutError:
             self._give_up(hook, watch, "timeout")
@@ -373,7 +375,9 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
 
     def _begin(self, hook: CensusHook, sync_id: str, full_sync: bool, before: Before) -> int:
         """Start a run."""
-        return hook.drive(hook.starting(sync_id, full_sync, before), self._sleep)
+        sync_run_id = hook.drive(hook.starting(sync_id, full_sync, before), self._sleep)
+        metrics.started()
+        return sync_run_id
 
     def _see(self, hook: CensusHook, sync_run_id: int) -> dict[str, Any]:
         """See the run of an earlier try; a task that waits for its end also waits for Census to answer."""

@@ -147,6 +147,16 @@ class Destinations(Collection):
 
 
 class Syncs(Collection):
+    """Syncs, the same in both versions of the API, but for the id of the destination."""
+
+    def show(self, item: Item, call: Call) -> Item:
+        shown = super().show(item, call)
+        written = shown["destination_attributes"]
+        number = written.get("connection_id")
+        if call.v2 and isinstance(number, int):
+            shown["destination_attributes"] = {**written, "connection_id": activation_id({"id": number})}
+        return shown
+
     def create(self, workspace: Workspace, call: Call) -> Response:
         check_sync(workspace, call, new=True)
         sync = self.add(workspace, call, {**data.SYNC_DEFAULTS, **call.body})

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_census import tasks
+from airflow_provider_census import metrics, tasks
 from airflow_provider_census.api.polling import RESCHEDULED, Polling
 from airflow_provider_census.api.request import flag
 from airflow_provider_census.api.sync_runs import Tolerance
@@ -116,9 +117,14 @@ class WaitSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
         """Look once."""
         hook, watch = self._poking = self._poking or self._begin_poking(context)
         run = self._look(context, hook, watch, alone=self.reschedule)
-        return PokeReturnValue(run is not None, None if run is None else self._conclude(context, hook, run))
+        if run is None:
+            return PokeReturnValue(False)
+        if self.reschedule:
+            self._waiting_since = metrics.first_reschedule(context) or self._waiting_since
+        return PokeReturnValue(True, self._conclude(context, hook, run))
 
     def _begin_poking(self, context: Context) -> tuple[CensusHook, RunLookout[Any]]:
+        self._waiting_since = time.time()
         hook = self._hook()
         return hook, self._lookout(context, hook)
 
