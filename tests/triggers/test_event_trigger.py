@@ -522,6 +522,28 @@ def test_a_second_asset_goes_by_what_the_first_knows(census: Sandbox, store: Sto
     play(scene())
 
 
+def test_a_store_of_one_asset_serves_as_it_is(census: Sandbox) -> None:
+    class Single(dict[str, Any]):
+        async def aget(self, key: str) -> Any:
+            return self.get(key)
+
+        async def aset(self, key: str, value: Any) -> None:
+            self[key] = value
+
+    async def scene() -> None:
+        kept = Single()
+        async with Triggerer() as triggerer:
+            trigger = triggerer.run(watch())
+            trigger.asset_state_store = kept  # type: ignore[assignment]
+            await until(lambda: looks(census))
+            sync_run_id = start(census)
+            await until(lambda: triggerer.told(trigger))
+            [key] = kept
+            await until(lambda: kept[key]["newest"] == sync_run_id and not kept[key]["open"])
+
+    play(scene())
+
+
 @airflow_3_3
 @pytest.mark.parametrize("faults", [1, 3])
 def test_a_store_that_fails_for_a_while_loses_nothing(census: Sandbox, store: Store, faults: int) -> None:
