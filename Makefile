@@ -22,7 +22,7 @@ python = $(shell for version in $(1); do \
 
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
-.PHONY: help lint format test test-matrix test-3.3 $(OLDER:%=test-%) browser screenshots chaos demo docs build \
+.PHONY: help lint format test test-matrix test-3.3 $(OLDER:%=test-%) browser screenshots chaos bench demo docs build \
 	constraints clean
 .DELETE_ON_ERROR:
 
@@ -34,6 +34,7 @@ help:
 	@echo 'make chaos        a real Airflow in which everything is killed, four minutes; wants PostgreSQL'
 	@echo 'make docs         the documentation as a site, in docs/_build/html'
 	@echo 'make build        sdist and wheel in dist, checked and installed once'
+	@echo 'make bench        what waiting, importing and reading pages cost, beside references; three minutes'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make format       what ruff can put right by itself'
 	@echo 'make constraints  the newest versions of everything, pinned anew'
@@ -87,6 +88,9 @@ screenshots: .venv/ready browser
 
 chaos: .venv/ready
 	@.venv/bin/python scripts/chaos.py
+
+bench: .venv/ready
+	@.venv/bin/python scripts/bench.py
 
 demo: .venv-demo/ready
 	@.venv-demo/bin/python scripts/demo.py $(if $(KEEP),--keep)

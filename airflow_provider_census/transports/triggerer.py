@@ -147,6 +147,7 @@ class TriggererTransport:
         self._line = line
         self._session = session
         self._log = log
+        self._latest: tuple[Request[Any], Access, Request[Any], URL] | None = None
 
     @classmethod
     @asynccontextmanager
@@ -204,16 +205,24 @@ class TriggererTransport:
         return await self._send(request, renewed)
 
     def _send(self, request: Request[T], access: Access) -> Awaitable[Answer[T]]:
-        adapted = access.settings.adapt(request)
+        adapted, url = self._address(request, access)
         if request.once:
-            return self._send_once(adapted, access)
+            return self._send_once(adapted, url, access)
         retrying = AsyncRetrying(**transports.retry_policy(request, access.settings, self._log))
-        return retrying(self._send_once, adapted, access)
+        return retrying(self._send_once, adapted, url, access)
 
-    async def _send_once(self, request: Request[T], access: Access) -> Answer[T]:
+    def _address(self, request: Request[T], access: Access) -> tuple[Request[T], URL]:
+        """Put a request in the terms of the API's version; once, for a wait sends the same one many times."""
+        if self._latest is None or self._latest[0] is not request or self._latest[1] is not access:
+            adapted = access.settings.adapt(request)
+            url = URL(access.settings.api_url + adapted.path, encoded=True)
+            self._latest = request, access, adapted, url
+        return self._latest[2], self._latest[3]
+
+    async def _send_once(self, request: Request[T], url: URL, access: Access) -> Answer[T]:
         settings = access.settings
         try:
-            reply = await self._exchange(request, access)
+            reply = await self._exchange(request, url, access)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
             sent = not isinstance(error, NEVER_CONNECTED)
             lost = transports.lost(request, settings, error, sent=sent)
@@ -221,10 +230,10 @@ class TriggererTransport:
             return Answer(responses.read(request, reply, settings.token, settings.hints), reply.date)
         raise lost  # out here, for the library's error holds the request, and that the token
 
-    async def _exchange(self, request: Request[Any], access: Access) -> Reply:
+    async def _exchange(self, request: Request[Any], url: URL, access: Access) -> Reply:
         async with self._session.request(
             request.method,
-            URL(access.settings.api_url + request.path, encoded=True),
+            url,
             params={name: str(value) for name, value in request.params.items()},
             json=request.json,
             headers=access.headers,
