@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from task_helpers import Done
+from task_helpers import RESCHEDULED, Done
 
 from airflow_provider_census import lineage
 from airflow_provider_census.hooks.census import CensusHook
@@ -79,7 +79,7 @@ def here(census: Sandbox) -> str:
         (CensusTriggerSyncOperator, {"wait_for_completion": True}),
         (CensusTriggerSyncOperator, {"wait_for_completion": True, "deferrable": True}),
         (CensusSyncRunSensor, {"mode": "poke"}),
-        (CensusSyncRunSensor, {"mode": "reschedule"}),
+        pytest.param(CensusSyncRunSensor, *RESCHEDULED.values, marks=RESCHEDULED.marks),
         (CensusSyncRunSensor, {"deferrable": True}),
     ],
 )

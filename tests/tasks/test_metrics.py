@@ -13,7 +13,7 @@ from typing import Any
 import airflow
 import pytest
 from airflow.providers.common.compat.sdk import Stats
-from task_helpers import Done, TaskInstance, context
+from task_helpers import RESCHEDULED, Done, TaskInstance, context
 
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
@@ -103,7 +103,7 @@ def test_a_run_that_a_task_starts_and_waits_for_is_counted_at_both_ends(
     assert len(waited) == 1
 
 
-@pytest.mark.parametrize("options", [{"mode": "poke"}, {"mode": "reschedule"}, {"deferrable": True}], ids=str)
+@pytest.mark.parametrize("options", [{"mode": "poke"}, RESCHEDULED, {"deferrable": True}], ids=str)
 def test_a_sensor_counts_the_end_of_a_run(
     run_task: RunTask, census: Sandbox, sent: Callable[[], list[str]], options: dict[str, Any]
 ) -> None:
