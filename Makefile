@@ -127,12 +127,12 @@ comma := ,
 .venv-demo/ready: pyproject.toml constraints.txt
 	$(call install,$(PYTHON),constraints.txt,'.[sandbox]' apache-airflow-providers-sqlite)
 
-# $(call pin,file,airflow,pythons,date): the newest of everything that goes with this Airflow, on each of its
-# Pythons. An Airflow that is no longer cared for does not go with all that is newer than it: the newest of a
-# day on which there was all that we need, then.
+# $(call pin,file,airflow,pythons,date,more): the newest of everything that goes with this Airflow, on each of
+# its Pythons. An Airflow that is no longer cared for does not go with all that is newer than it: the newest of
+# a day on which there was all that we need, then, and within more limits where that is still too new.
 define pin
 	@{ echo '# Airflow $(2) on Python $(3) with everything the tests and the demo need; `make constraints` pins it anew.'; \
-		echo 'apache-airflow==$(2)' | .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --all-extras \
+		printf '%s\n' 'apache-airflow==$(2)' $(5) | .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --all-extras \
 			$(if $(4),--exclude-newer $(4)) \
 			--no-emit-package airflow-provider-census --no-header --no-annotate pyproject.toml -; } > $(1).new
 	@mv $(1).new $(1)
@@ -142,7 +142,7 @@ constraints: .venv/ready
 	$(call pin,constraints.txt,3.3.2,3.10 to 3.14)
 	$(call pin,constraints-3.2.txt,3.2.2,3.10 to 3.14,2026-06-20)
 	$(call pin,constraints-3.1.txt,3.1.8,3.10 to 3.13,2026-06-20)
-	$(call pin,constraints-3.0.txt,3.0.6,3.10 to 3.12,2026-06-20)
+	$(call pin,constraints-3.0.txt,3.0.6,3.10 to 3.12,2026-06-20,'fastapi<0.129')
 	$(call pin,constraints-2.11.txt,2.11.2,3.10 to 3.12)
 
 clean:

@@ -23,6 +23,9 @@ from airflow_provider_census.get_provider_info import CONN_FIELDS
 from airflow_provider_census.sandbox import Sandbox
 
 EXAMPLES = Path(__file__).parent.parent.parent / "example_dags"
+RUN_LIMIT = 120_000
+"""Milliseconds for a DAG run; the first one takes some seconds more, for Airflow's parts to warm up."""
+
 DEFAULTS = {name: field["schema"]["default"] for name, field in CONN_FIELDS.items()}
 
 
@@ -186,7 +189,7 @@ def test_the_graph_goes_green_and_the_link_leads_to_the_run(
     page.get_by_role("button", name="Show Graph").click()
     graph = page.get_by_role("application")
     expect(graph.get_by_text("CensusTriggerSyncOperator")).to_be_visible()
-    expect(graph.get_by_text("success")).to_be_visible()
+    expect(graph.get_by_text("success")).to_be_visible(timeout=RUN_LIMIT)
     expect(page.get_by_text("Success", exact=True).first).to_be_visible()
     picture("graph", 800)
 
@@ -207,7 +210,7 @@ def test_the_log_tells_why_a_run_failed(
     page: Page, airflow3: Airflow, census: Sandbox, census_default: None, picture: Any
 ) -> None:
     trigger(page, airflow3, "failing", 53)
-    expect(page.get_by_text("Failed", exact=True).first).to_be_visible()
+    expect(page.get_by_text("Failed", exact=True).first).to_be_visible(timeout=RUN_LIMIT)
     open_task(page, airflow3, "failing")
     error = page.get_by_text("CensusSyncRunFailed:")
     (started,) = [trigger for trigger in census.triggers if trigger.sync_id == 53]
