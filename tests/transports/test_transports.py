@@ -281,7 +281,9 @@ def test_each_retry_is_one_line_in_the_log(
 
 def test_a_hook_keeps_its_connection_on_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     with Server(OK, answer(b"{}", 404), data([]), answer({"data": {"id": 94, "status": "x"}})) as server:
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:t@127.0.0.1:{server.port}/http")
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:token-of-tests@127.0.0.1:{server.port}/http"
+        )
         hook = CensusHook()
         hook.get_sync_run(94)
         with pytest.raises(CensusNotFoundError):
@@ -293,7 +295,9 @@ def test_a_hook_keeps_its_connection_on_a_worker(monkeypatch: pytest.MonkeyPatch
 
 def test_a_wait_keeps_its_connection_on_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     with Server(OK, OK, BUSY, OK, data({"id": 94, "status": "completed"})) as server:
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:t@127.0.0.1:{server.port}/http")
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:token-of-tests@127.0.0.1:{server.port}/http"
+        )
         assert CensusHook().wait_for_sync_run(94, poll_interval=0.001)["status"] == "completed"
     assert [request.connection for request in server.received] == [1] * 5
 
@@ -308,7 +312,9 @@ def test_ten_thousand_runs_are_read_with_a_hundred_requests_over_one_connection(
         return answer({"data": runs, "pagination": {"page": number, "next_page": following}})
 
     with Server(page) as server:
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:t@127.0.0.1:{server.port}/http")
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:token-of-tests@127.0.0.1:{server.port}/http"
+        )
         assert sum(1 for _ in CensusHook().iter_sync_runs(52)) == 10_000
     assert len(server.received) == 100
     assert server.connections == 1
@@ -317,7 +323,9 @@ def test_ten_thousand_runs_are_read_with_a_hundred_requests_over_one_connection(
 def test_a_flow_keeps_its_connection_in_the_triggerer(monkeypatch: pytest.MonkeyPatch) -> None:
     page = {"status": "success", "data": [1], "pagination": {"next_page": 2}}
     with Server(answer(page), data([2])) as server:
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:t@127.0.0.1:{server.port}/http")
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:token-of-tests@127.0.0.1:{server.port}/http"
+        )
         hook = CensusHook()
         fetched = asyncio.run(hook.adrive(flows.fetch(endpoints.list_sources(), server.url)))
     assert fetched == [1, 2]
