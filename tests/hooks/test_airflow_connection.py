@@ -76,7 +76,7 @@ US = "https://app.getcensus.com"
                 }
             ),
             f"{US}:8443",
-            "t",
+            "token-of-tests",
             60.0,
             2,
         ),
