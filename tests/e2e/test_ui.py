@@ -147,7 +147,7 @@ def test_a_form_left_as_it_is_makes_a_connection_that_works(
     expect(shown).to_contain_text("Test Connection Successful")
     expect(shown).to_contain_text(f"Connected to {census.url}: the API token sees 2 sources.")
     expect(page.get_by_role("status")).to_have_count(1)
-    picture("connection-test", 440)
+    picture("connection-test", 560)
 
 
 def test_emptied_fields_make_a_connection_that_works(page: Page, airflow3: Airflow, census: Sandbox) -> None:
