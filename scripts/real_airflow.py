@@ -25,7 +25,7 @@ LOOPBACK = "127.0.0.1"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Seconds.
-START_LIMIT = 180
+START_LIMIT = 400
 STOP_LIMIT = 20
 
 began = time.monotonic()
