@@ -20,6 +20,9 @@ python = $(shell for version in $(1); do \
 	$$python -c 'import ensurepip, sys; sys.exit("%d.%d" % sys.version_info[:2] != "'$$version'")' 2>/dev/null \
 	&& echo $$python && exit; done; done)
 
+# The providers that the example DAGs need besides ours and those that Airflow brings.
+EXAMPLES := sqlite slack smtp
+
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 .PHONY: help lint format test test-matrix test-3.3 $(OLDER:%=test-%) browser screenshots chaos bench demo docs build \
@@ -125,7 +128,7 @@ comma := ,
 	$(call install,$(call python,$(PYTHONS_$*)),constraints-$*.txt,'.[dev]')
 
 .venv-demo/ready: pyproject.toml constraints.txt
-	$(call install,$(PYTHON),constraints.txt,'.[sandbox]' apache-airflow-providers-sqlite)
+	$(call install,$(PYTHON),constraints.txt,'.[sandbox]' $(EXAMPLES:%=apache-airflow-providers-%))
 
 # $(call pin,file,airflow,pythons,date,more): the newest of everything that goes with this Airflow, on each of
 # its Pythons. An Airflow that is no longer cared for does not go with all that is newer than it: the newest of
