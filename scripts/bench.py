@@ -27,7 +27,7 @@ INTERVAL = 5.0
 SECONDS = 10.0
 """Waits at once, seconds between their looks, and seconds for which they are watched."""
 
-TURNS = 2
+TURNS = 3
 IMPORTS = 5
 """How often each is measured."""
 

@@ -48,9 +48,14 @@ SPREAD = 5.0
 JITTERED_SPREAD = 1.0
 """The same where the pauses are jittered, and so part by themselves those that look together."""
 
-GROUPS = 20
-"""Moments at which waits that began together look, some at each: waking up for every single one of a thousand
-would cost an event loop more than their looks do."""
+GROUPS = 5
+"""Moments at which waits that began together look, a group of them at each. A process that rested is slow at
+first: waking up for every single one of a thousand would cost more than their looks do."""
+
+PARTS = 4
+BURST = 0.03
+"""A group begins in so many parts, within this share of the time until the next one: a big group would hold
+the event loop if it began as a whole."""
 
 GOLDEN = (5**0.5 - 1) / 2
 """Multiples of it fill the space from 0 to 1 evenly, modulo 1, however many they are."""
@@ -76,9 +81,10 @@ class Rush:
         """Tell how many seconds a wait that begins now leaves to the others before its first look."""
         if now > self.last + LULL:
             self.first, self.waits = now, 0
-        share = self.waits * GOLDEN % 1
+        group, place = divmod(self.waits * GOLDEN % 1 * GROUPS, 1)
+        turn = (group + int(place * PARTS) / PARTS * BURST) / GROUPS
         self.last, self.waits = now, self.waits + 1
-        return max(0.0, self.first + int(share * GROUPS) / GROUPS * spread - now)
+        return max(0.0, self.first + turn * spread - now)
 
 
 RUSHES: WeakKeyDictionary[asyncio.AbstractEventLoop, Rush] = WeakKeyDictionary()
