@@ -52,8 +52,8 @@ GROUPS = 5
 """Moments at which waits that began together look, a group of them at each. A process that rested is slow at
 first: waking up for every single one of a thousand would cost more than their looks do."""
 
-PARTS = 4
-BURST = 0.03
+PARTS = 2
+BURST = 0.02
 """A group begins in so many parts, within this share of the time until the next one: a big group would hold
 the event loop if it began as a whole."""
 
