@@ -97,7 +97,7 @@ def read(request: Request[T], reply: Reply, secret: str = "", hints: Mapping[int
     Take an answer to what its request declared as such.
 
     :param secret: the API token, which no error message quotes, whoever echoes it.
-    :param hints: what to tell a person besides an HTTP status.
+    :param hints: what to tell a person besides an HTTP status, to go on with after a semicolon.
     :raises CensusApiError: for everything else, with the HTTP status, Census' own words, method and path.
     """
     body, flaw = _decode(reply, secret)
@@ -131,7 +131,7 @@ def _error(
     message = message.encode("utf-8", "replace").decode()
     text = f"{request} was answered with HTTP {status}: {message}"
     if hint:
-        text = f"{text.rstrip('.')}. {hint}"
+        text = f"{text.rstrip('.')}; {hint}."
     return ERRORS.get(status, CensusApiError)(
         hide(secret, text),
         status_code=status,

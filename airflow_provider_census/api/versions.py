@@ -29,7 +29,7 @@ class ApiVersion:
     A version of the API.
 
     :ivar root: the path below the host at which it begins.
-    :ivar hints: what to tell a person besides an HTTP status.
+    :ivar hints: what to tell a person besides an HTTP status, to go on with after a semicolon.
     :ivar numeric_ids: whether ids are positive whole numbers, and nothing else.
     :ivar renamed: paths, or beginnings of paths, that are called otherwise than in v1.
     :ivar dropped: beginnings of paths that are gone.
@@ -46,11 +46,11 @@ class ApiVersion:
 
 
 def _hints(token: str, end: str = "") -> dict[int, str]:
-    missing = "Check the id, and that the API token is for the workspace that it belongs to."
+    missing = "check the id, and that the API token is for the workspace that it belongs to"
     return {
-        401: f"{token} Workspaces in the EU region live on app-eu.getcensus.com.",
+        401: f"{token}; workspaces in the EU region live on app-eu.getcensus.com",
         403: token,
-        404: f"{missing} {end}".strip(),
+        404: f"{missing}; {end}" if end else missing,
         410: end,
     }
 
@@ -59,17 +59,17 @@ VERSIONS = {
     "v1": ApiVersion(
         root="/api/v1",
         hints=_hints(
-            "API v1 takes the API key of a workspace, made in Census under Workspace Settings, API access.",
-            f"If everything is answered like this: API v1 is switched off on {END_OF_V1}; "
-            "set api_version to v2 in the connection's extra, with a personal access token.",
+            "API v1 takes the API key of a workspace, made in Census under Workspace Settings, API access",
+            f"if everything is answered like this, API v1, which ends on {END_OF_V1}, may be off already: "
+            "set api_version to v2 in the connection's extra, with a personal access token",
         ),
         numeric_ids=True,
     ),
     "v2": ApiVersion(
         root="/api/v2",
         hints=_hints(
-            "API v2 takes an Activations personal access token, made in Census under User Settings; "
-            "the API key of a workspace is for v1."
+            "API v2 takes an Activations personal access token, made in Census under User Settings, "
+            "for the API key of a workspace is for v1"
         ),
         numeric_ids=False,
         renamed={

@@ -194,7 +194,7 @@ def test_a_rejected_token_names_the_kind_that_is_taken_and_where_to_make_it(
     version: str, status: int
 ) -> None:
     text = said(version, status)
-    assert f"HTTP {status}: No. API {version} takes " in text
+    assert f"HTTP {status}: No; API {version} takes " in text
     assert KINDS[version] in text
     assert PLACES[version] in text
     assert ("app-eu.getcensus.com" in text) == (status == 401)
@@ -206,10 +206,10 @@ def test_what_is_not_there_may_be_the_end_of_v1(status: int) -> None:
     assert END_OF_V1 == "2027-01-15"
     for body in (b'{"message": "No."}', b""):
         text = said("v1", status, body)
-        assert "switched off on 2027-01-15" in text
+        assert "ends on 2027-01-15" in text
         assert "set api_version to v2" in text
         assert "2027" not in said("v2", status, body)
-    assert "Check the id" in said("v2", 404)
+    assert "check the id" in said("v2", 404)
     assert said("v2", 410).endswith("HTTP 410: No.")
 
 
