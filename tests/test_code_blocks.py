@@ -124,10 +124,10 @@ def test_python_runs(block: Block, run_dag: Callable[..., Any], tmp_path: Path) 
 
 def dags_of(block: Block, folder: Path) -> list[Any]:
     """Read the block as Airflow reads a DAG file."""
-    if AIRFLOW < (3, 0):
-        from airflow.models.dagbag import DagBag
-    else:
+    try:
         from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # before 3.2
+        from airflow.models.dagbag import DagBag
     (folder / "dags").mkdir()
     (folder / "dags" / "block.py").write_text(block.text)
     bag = DagBag(str(folder / "dags"))
