@@ -32,7 +32,8 @@ with DAG(
     @task
     def report(triggering_asset_events: dict[Any, Any] | None = None) -> list[str]:
         """Tell what was synced; one DAG run may stand for several sync runs."""
-        runs = [event.extra["payload"] for event in (triggering_asset_events or {}).get(users, [])]
+        told = (triggering_asset_events or {}).values()
+        runs = [event.extra["payload"] for events in told for event in events]
         return [f"Run {run['sync_run_id']}: {run['records_updated']} records, {run['url']}" for run in runs]
 
     report()

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any
@@ -21,6 +22,7 @@ from airflow_provider_census.sensors.census import CensusSyncRunSensor, CensusSy
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger
 
 RunDag = Callable[..., Any]
+NUMBERS = itertools.count()
 NEWER: dict[str, Any] = {
     "label": "Newer",
     "operation": "upsert",
@@ -51,7 +53,8 @@ def census(version: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 @pytest.fixture
 def dag() -> DAG:
     """A DAG that runs when it is told to."""
-    return DAG("both_versions", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc))
+    start_date = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    return DAG(f"both_versions_{next(NUMBERS)}", schedule=None, start_date=start_date)
 
 
 def xcom(run: Any, task_id: str, key: str = "return_value") -> Any:
