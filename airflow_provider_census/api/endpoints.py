@@ -9,7 +9,7 @@ sends the request and answers with what the annotation says. They are written in
 
 :param source: id or slug of a source: a warehouse or database that Census reads.
 :param destination: id or slug of a destination, a tool that Census writes to; API v2 calls it an activation.
-:param payload: the body, passed on as it is; the reference of the API says what belongs into it.
+:param payload: the body, passed on as it is; the reference of the API says what belongs in it.
 :param group_id: id of the Fivetran group, only for API v2; without it, the connection's counts.
 :param refresh_key: what the ``refresh_…`` function answered with.
 :raises ValueError: before anything is sent, if an argument cannot be what it should; it names the argument.

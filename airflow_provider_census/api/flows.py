@@ -463,6 +463,7 @@ def wait(
     looks = missed = 0
     while True:
         failure: CensusError | None = None
+        began = now()
         try:
             seen = yield from watch.look()
         except CensusError as error:
@@ -474,7 +475,8 @@ def wait(
             missed = 0
         looks += 1
         moment = now()
-        pause = retries.next_look(polling.pause(moment - started, looks, rng), missed, failure, rng)
+        usual = polling.pause(moment - started, looks, rng, took=moment - began)
+        pause = retries.next_look(usual, missed, failure, rng)
         if deadline is not None:
             if moment >= deadline:
                 raise CensusTimeoutError(f"{watch} has not ended after {moment - started:.0f} s")

@@ -147,7 +147,12 @@ def progress(run: Mapping[str, Any]) -> str:
 
 
 def browser_url(base_url: str, run: Mapping[str, Any]) -> str:
-    """Tell where a run is seen in a browser."""
+    """
+    Tell where a run is seen in a browser.
+
+    :param base_url: scheme and host of Census, such as ``hook.settings.base_url``.
+    :param run: the run, or as much of it as ``{"sync_id": 52, "id": 94}``.
+    """
     sync_id, run_id = (quote(str(run.get(key)), safe="", errors="replace") for key in ("sync_id", "id"))
     return f"{base_url}/syncs/{sync_id}/history?sync_run_id={run_id}"
 

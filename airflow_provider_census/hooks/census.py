@@ -238,8 +238,11 @@ class CensusHook(BaseHook):
         pages = flows.Pages(request, self.settings.base_url)
         while pages.next is not None:
             page = self.run(pages.next)
-            yield from page.items
             pages.took(page)
+            items = page.items
+            del page
+            yield from items
+            del items  # or it would stay in memory beside the next one
 
     def get_latest_sync_run(self, sync_id: int | str) -> SyncRun | None:
         """
@@ -352,15 +355,17 @@ class CensusHook(BaseHook):
                 error = failure
 
     @asynccontextmanager
-    async def aopen(self) -> AsyncIterator[TriggererTransport]:
+    async def aopen(self, *, alone: bool = False) -> AsyncIterator[TriggererTransport]:
         """
         Keep a line to Census on an event loop, which all users of this Airflow connection share there.
 
         Whatever :meth:`adrive`, :meth:`arun` and :meth:`asettings` do meanwhile goes over it. The connection
         is looked up once for all, again when Census rejects its token, and every five minutes.
+
+        :param alone: open a line that nobody shares.
         """
         triggerer = await load("airflow_provider_census.transports.triggerer")
-        name = self.census_conn_id, self.api_version
+        name = object() if alone else (self.census_conn_id, self.api_version)
         async with triggerer.TriggererTransport.open(
             name, self._look_up, self.log, self._settings
         ) as transport:
@@ -443,6 +448,11 @@ class CensusHook(BaseHook):
 
         hurried = replace(self.settings, timeout=timeout, attempts=1)
         WorkerTransport(hurried, self.log).send(endpoints.cancel_sync_run(sync_run_id))
+
+    async def acancel_at_once(self, sync_run_id: int | str) -> None:
+        """Cancel a sync run on an event loop, over a line of its own: not after the looks of many waits."""
+        async with self.aopen(alone=True) as transport:
+            await transport.send(endpoints.cancel_sync_run(sync_run_id))
 
     def test_connection(self) -> tuple[bool, str]:
         """

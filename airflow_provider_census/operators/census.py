@@ -76,7 +76,7 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         ``if_running`` as ``"wait"`` or ``"join"``, the next three also while the task waits for another run.
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poll_interval: seconds between two looks at the run; ``None`` lets them grow with the time waited,
-        from 5 to 23 seconds.
+        from 4 to 23 seconds.
     :param timeout: seconds, or a ``timedelta``, to wait at most; then the task fails, and the run goes on
         unless ``cancel_on_timeout``.
     :param on_skipped_run: what it means if Census skipped the run because an earlier run of the sync was

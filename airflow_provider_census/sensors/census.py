@@ -25,7 +25,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_census import metrics, tasks
 from airflow_provider_census.api.polling import RESCHEDULED, Polling
-from airflow_provider_census.api.request import flag
+from airflow_provider_census.api.request import flag, seconds
 from airflow_provider_census.api.sync_runs import Tolerance
 from airflow_provider_census.deprecation import deprecated
 from airflow_provider_census.exceptions import CensusSyncRunError
@@ -49,7 +49,7 @@ class WaitSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
     :param census_conn_id: id of the Airflow connection, of type ``census``.
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poke_interval: seconds, or a ``timedelta``, between two looks; ``None`` lets them grow with the
-        time waited, from 5 to 23 seconds; 60 in mode ``reschedule``.
+        time waited, from 4 to 23 seconds; 60 in mode ``reschedule``.
     :param tolerance: which ends of the run are a success.
     """
 
@@ -75,6 +75,8 @@ class WaitSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
         super().__init__(**kwargs)
         self.census_conn_id = census_conn_id
         flag("deferrable", deferrable)
+        if deferrable:  # on a worker, Airflow lets a sensor look without a pause
+            seconds("poke_interval", self.poke_interval)
         self.deferrable = deferrable
         self.tolerance = tolerance
         grows = poke_interval is None and not self.exponential_backoff
@@ -204,7 +206,7 @@ class CensusSyncRunSensor(WaitSensor):
     :param census_conn_id: id of the Airflow connection, of type ``census`` (templated).
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poke_interval: seconds, or a ``timedelta``, between two looks at the run; ``None`` lets them grow
-        with the time waited, from 5 to 23 seconds; 60 in mode ``reschedule``.
+        with the time waited, from 4 to 23 seconds; 60 in mode ``reschedule``.
     :param on_skipped_run: what it means if Census skipped the run because an earlier run of the sync was
         still going: ``"fail"``, ``"skip"`` (the task) or ``"succeed"``.
     :param max_records_failed: fail if the destination rejected more records; ``None`` for any number.
@@ -246,7 +248,8 @@ class CensusSyncRunSensor(WaitSensor):
 
 class CensusSensor(CensusSyncRunSensor):
     """
-    The sensor of 2.x, which looks once a minute, and is deferrable only if told.
+    The sensor of 2.x, which looks once a minute, at most once a second if deferred, and is deferrable only if
+    told.
 
     Deprecated: write :class:`CensusSyncRunSensor`.
     """
@@ -263,6 +266,9 @@ class CensusSensor(CensusSyncRunSensor):
         **kwargs: Any,
     ) -> None:
         deprecated("CensusSensor", "CensusSyncRunSensor")
+        if deferrable:  # as in 2.x
+            span = poke_interval.total_seconds() if isinstance(poke_interval, timedelta) else poke_interval
+            poke_interval = max(span, 1.0)
         super().__init__(
             sync_run_id=sync_run_id,
             census_conn_id=census_conn_id,

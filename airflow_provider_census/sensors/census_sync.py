@@ -42,7 +42,7 @@ class CensusSyncSensor(WaitSensor):
     :param census_conn_id: id of the Airflow connection, of type ``census`` (templated).
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poke_interval: seconds, or a ``timedelta``, between two looks at the runs; ``None`` lets them grow
-        with the time waited, from 5 to 23 seconds; 60 in mode ``reschedule``.
+        with the time waited, from 4 to 23 seconds; 60 in mode ``reschedule``.
     :param max_records_failed: fail if the destination rejected more records; ``None`` for any number.
     :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number.
     :raises ValueError: if an argument is not what it should be.

@@ -69,6 +69,7 @@ class Line:
     :param look_up: looks the connection up in Airflow.
     :param known: what it says, if somebody has looked already.
     :ivar session: what holds the connections to Census, as soon as it is open.
+    :ivar turn: waiting for a connection that is free, which counts for no request's timeout.
     :ivar users: how many transports use it.
     """
 
@@ -80,6 +81,7 @@ class Line:
         self._look_again_at = 0.0
         self._stale_at = self._loop.time() + FRESH
         self.session = asyncio.ensure_future(_session())
+        self.turn = asyncio.Semaphore(MOST_CONNECTIONS)
         self.users = 0
 
     async def access(self, log: Log) -> Access:
@@ -165,8 +167,10 @@ class TriggererTransport:
         :param look_up: looks the connection up in Airflow.
         :param known: what it says, if somebody has looked already.
         """
-        for loop in [loop for loop in LINES if loop.is_closed()]:  # one that ended amid its work
-            del LINES[loop]
+        for known_loop in LINES.keyrefs():  # other threads may do the same
+            ended = known_loop()
+            if ended is not None and ended.is_closed():  # amid its work
+                LINES.pop(ended, None)
         lines = LINES.setdefault(asyncio.get_running_loop(), {})
         line = lines.get(name)
         if line is None:
@@ -231,16 +235,19 @@ class TriggererTransport:
         raise lost  # out here, for the library's error holds the request, and that the token
 
     async def _exchange(self, request: Request[Any], url: URL, access: Access) -> Reply:
-        async with self._session.request(
-            request.method,
-            url,
-            params={name: str(value) for name, value in request.params.items()},
-            json=request.json,
-            headers=access.headers,
-            allow_redirects=False,
-            proxy=access.proxy,
-            timeout=access.timeout,
-        ) as response:
+        async with (
+            self._line.turn,
+            self._session.request(
+                request.method,
+                url,
+                params={name: str(value) for name, value in request.params.items()},
+                json=request.json,
+                headers=access.headers,
+                allow_redirects=False,
+                proxy=access.proxy,
+                timeout=access.timeout,
+            ) as response,
+        ):
             most = responses.LONGEST_ANSWER if response.ok else transports.LONGEST_ERROR
             body = bytearray()
             while len(body) <= most and not response.content.at_eof():

@@ -11,15 +11,15 @@ import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_census.api import endpoints, flows, sync_runs
-from airflow_provider_census.api.polling import Polling
+from airflow_provider_census.api import flows, sync_runs
+from airflow_provider_census.api.polling import LULL, Polling, Rush
+from airflow_provider_census.api.request import any_id, seconds
 from airflow_provider_census.deprecation import deprecated
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
 from airflow_provider_census.loading import load
@@ -39,55 +39,18 @@ CANCEL_TIME = 12.0
 """Seconds that Airflow may take to tell the state of a task that may have been killed, and Census to cancel
 its run; in all less than the 30 that Airflow gives (``[triggerer] on_kill_timeout``)."""
 
-LULL = 0.05
-"""Seconds without a beginning after which a wait counts as alone."""
+PATIENCE = 600.0
+"""Seconds for which Airflow is asked for a connection that it says it has not, if the worker had it: that is
+also what it says while its secrets backend is down."""
 
-SPREAD = 5.0
-"""Seconds at most that a wait which is not alone leaves to the others before its first look."""
-
-JITTERED_SPREAD = 1.0
-"""The same where the pauses are jittered, and so part by themselves those that look together."""
-
-GROUPS = 5
-"""Moments at which waits that began together look, a group of them at each. A process that rested is slow at
-first: waking up for every single one of a thousand would cost more than their looks do."""
-
-PARTS = 2
-BURST = 0.02
-"""A group begins in so many parts, within this share of the time until the next one: a big group would hold
-the event loop if it began as a whole."""
-
-GOLDEN = (5**0.5 - 1) / 2
-"""Multiples of it fill the space from 0 to 1 evenly, modulo 1, however many they are."""
+LITTLE_PATIENCE = 10.0
+"""The same if no worker began the wait, so that nobody ever had the connection."""
 
 RNG = random.Random()
 
 
-@dataclass
-class Rush:
-    """
-    Waits that began together on an event loop, as all do when a triggerer starts.
-
-    :ivar first: when the first of them began, on the clock of the loop.
-    :ivar last: when the last one did.
-    :ivar waits: how many they are.
-    """
-
-    first: float = 0.0
-    last: float = float("-inf")
-    waits: int = 0
-
-    def join(self, now: float, spread: float) -> float:
-        """Tell how many seconds a wait that begins now leaves to the others before its first look."""
-        if now > self.last + LULL:
-            self.first, self.waits = now, 0
-        group, place = divmod(self.waits * GOLDEN % 1 * GROUPS, 1)
-        turn = (group + int(place * PARTS) / PARTS * BURST) / GROUPS
-        self.last, self.waits = now, self.waits + 1
-        return max(0.0, self.first + turn * spread - now)
-
-
 RUSHES: WeakKeyDictionary[asyncio.AbstractEventLoop, Rush] = WeakKeyDictionary()
+"""The waits that begin together on an event loop, as all do when a triggerer starts."""
 
 
 class WaitTrigger(BaseTrigger):
@@ -110,6 +73,11 @@ class WaitTrigger(BaseTrigger):
         execution_deadline: float | None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._known_hook: CensusHook | None = None
+        if poll_interval is not None:
+            seconds("poll_interval", poll_interval)
+        elif exponential_backoff:
+            raise ValueError("exponential_backoff needs a poll_interval to begin with, not None")
         self.census_conn_id = census_conn_id
         self.poll_interval = poll_interval
         self.exponential_backoff = exponential_backoff
@@ -138,48 +106,64 @@ class WaitTrigger(BaseTrigger):
         yield TriggerEvent({"sync_run_id": lookout.sync_run_id, **end})
 
     async def _wait(self, hook: CensusHook, lookout: flows.RunLookout[Any]) -> dict[str, str]:
-        started = time.time() if self.started is None else self.started
-        loop = asyncio.get_running_loop()
-        spread = JITTERED_SPREAD if self.poll_interval is None else min(self.poll_interval, SPREAD)
-        await asyncio.sleep(RUSHES.setdefault(loop, Rush()).join(loop.time(), spread))
+        polling = Polling(
+            self.poll_interval, exponential_backoff=self.exponential_backoff, max_wait=self.max_wait
+        )
         deadlines = [moment for moment in (self.deadline, self.execution_deadline) if moment is not None]
         deadline = min(deadlines, default=None)
         wait = flows.wait(
             lookout,
-            Polling(self.poll_interval, exponential_backoff=self.exponential_backoff, max_wait=self.max_wait),
-            started=started,
+            polling,
+            started=time.time() if self.started is None else self.started,
             deadline=deadline,
             now=time.time,
             rng=RNG,
         )
+        await self._let_others_go_first(polling.spread)
         left = None if deadline is None else max(0.0, deadline - time.time()) + LAST_LOOK
         try:
-            await asyncio.wait_for(self._look_up_and(hook, wait), left)
+            await asyncio.wait_for(self._look_up_and(hook, wait, polling.spread), left)
         except (CensusTimeoutError, asyncio.TimeoutError):
             return {"event": "execution_timeout" if deadline == self.execution_deadline else "timeout"}
         except (CensusError, AirflowNotFoundException) as error:
             return {"event": "error", "message": str(error)}
         return {"event": "ended"}
 
-    async def _hook(self) -> CensusHook:
-        module = await load("airflow_provider_census.hooks.census")
-        hook: CensusHook = module.CensusHook(self.census_conn_id)
-        return hook
+    async def _let_others_go_first(self, spread: float) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(RUSHES.setdefault(loop, Rush()).join(loop.time(), spread))
 
-    async def _look_up_and(self, hook: CensusHook, wait: flows.Flow[Any]) -> None:
-        """Carry out the wait, once Airflow, or its secrets backend, gives the connection."""
+    async def _hook(self) -> CensusHook:
+        if self._known_hook is None:
+            module = await load("airflow_provider_census.hooks.census")
+            self._known_hook = module.CensusHook(self.census_conn_id)
+        return self._known_hook
+
+    async def _look_up_and(self, hook: CensusHook, wait: flows.Flow[Any], spread: float) -> None:
+        """
+        Carry out the wait, once Airflow, or its secrets backend, gives the connection.
+
+        :param spread: seconds over which those that begin together spread their first looks.
+        """
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        until = begun + (LITTLE_PATIENCE if self.started is None else PATIENCE)
         pause = 1.0
         async with hook.aopen():
             while True:
                 try:
                     await hook.asettings()
                     break
-                except (CensusError, AirflowNotFoundException):
+                except CensusError:
                     raise
-                except Exception as error:  # noqa: BLE001 - whatever a secrets backend fails with
+                except Exception as error:
+                    if isinstance(error, AirflowNotFoundException) and loop.time() + pause > until:
+                        raise
                     self.log.warning("Cannot get the connection %s yet: %r", self.census_conn_id, error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 60.0)
+            if loop.time() > begun + LULL:  # all that had to wait for it have the connection at once
+                await self._let_others_go_first(spread)
             await hook.adrive(wait)
 
 
@@ -225,6 +209,7 @@ class CensusSyncRunTrigger(WaitTrigger):
             execution_deadline,
         )
         self.sync_run_id = sync_run_id
+        any_id("sync_run_id", sync_run_id)
         self.cancel_on_kill = cancel_on_kill
         self._waiting = False
 
@@ -272,7 +257,7 @@ class CensusSyncRunTrigger(WaitTrigger):
         if state == DEFERRED:
             return
         self.log.warning("The task is %s now: cancelling sync run %s.", state, self.sync_run_id)
-        cancel = (await self._hook()).arun(endpoints.cancel_sync_run(self.sync_run_id))
+        cancel = (await self._hook()).acancel_at_once(self.sync_run_id)
         try:
             await asyncio.wait_for(cancel, CANCEL_TIME)
         except (CensusError, asyncio.TimeoutError) as error:

@@ -54,13 +54,13 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture
-def picture(page: Page) -> Callable[[str, int], None]:
+def picture(page: Page) -> Callable[..., None]:
     """Take a picture of the window for the documentation, if there is a directory for it in SCREENSHOTS."""
 
-    def take(name: str, height: int) -> None:
+    def take(name: str, height: int, width: int = 1200) -> None:
         if directory := os.environ.get("SCREENSHOTS"):
             page.mouse.move(0, 0)
-            page.set_viewport_size({"width": 1200, "height": height})
+            page.set_viewport_size({"width": width, "height": height})
             page.screenshot(path=Path(directory) / f"{name}.png", animations="disabled")
 
     return take

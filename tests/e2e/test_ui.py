@@ -193,7 +193,7 @@ def test_the_graph_goes_green_and_the_link_leads_to_the_run(
     expect(graph.get_by_text("CensusTriggerSyncOperator")).to_be_visible()
     expect(graph.get_by_text("success")).to_be_visible(timeout=RUN_LIMIT)
     expect(page.get_by_text("Success", exact=True).first).to_be_visible()
-    picture("graph", 800)
+    picture("graph", 800, 1500)
 
     page.get_by_role("button", name="Show Grid").click()
     open_task(page, airflow3, "nightly")
@@ -221,6 +221,8 @@ def test_the_log_tells_why_a_run_failed(
     )
     expect(error).to_contain_text(f"{census.url}/syncs/53/history?sync_run_id={started.sync_run_id}")
     assert census.personal_access_token not in page.content()
+    page.reload()  # or the grid beside it may show the run as it was before
+    expect(error).to_be_visible()
     page.keyboard.press("w")  # wraps the lines
     page.keyboard.press("t")  # leaves out when they were written
     error.click()  # folds the traceback

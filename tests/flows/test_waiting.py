@@ -261,6 +261,36 @@ def test_an_interval_of_the_users_means_exactly_that(interval: float, waited: fl
     assert Polling(interval).pause(waited, looks, random.Random()) == interval
 
 
+@given(st.floats(0.001, 1e6), st.floats(0.0, 1e7))
+def test_an_interval_counts_from_look_to_look_and_leaves_half_of_it_to_a_slow_census(
+    interval: float, took: float
+) -> None:
+    pause = Polling(interval).pause(took, 1, random.Random(), took=took)
+    assert interval / 2 <= pause <= 1.5 * interval
+    intervals = (took + pause) / interval
+    assert intervals == pytest.approx(round(intervals), rel=1e-6, abs=1e-6)
+
+
+def test_waits_that_were_held_up_together_do_not_look_together_from_then_on() -> None:
+    def looks_after(first: float) -> list[float]:
+        """A wait that first looks so late, while Census is silent until the second 8."""
+        wait = Wait(Polling(5.0))
+        wait.clock.time += first
+        at: list[float] = []
+
+        def silent_at_first(_: Any) -> Any:
+            at.append(wait.clock() - wait.began)
+            wait.clock.time = max(wait.clock.time, wait.began + 8.0)
+            return END if len(at) == 4 else GOOD
+
+        wait.sees(silent_at_first)
+        return at
+
+    assert looks_after(0.0) == pytest.approx([0.0, 15.0, 20.0, 25.0])
+    assert looks_after(1.0) == pytest.approx([1.0, 11.0, 16.0, 21.0])
+    assert looks_after(4.0) == pytest.approx([4.0, 14.0, 19.0, 24.0])
+
+
 @given(st.floats(0.001, 1e4), st.integers(1, 100_000), st.none() | st.floats(1, 1e4), st.integers())
 def test_exponential_backoff_doubles_with_jitter_as_in_airflow(
     interval: float, looks: int, most: float | None, seed: int

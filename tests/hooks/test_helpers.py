@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from airflow_provider_census.exceptions import (
 )
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.sandbox import Sandbox
+from airflow_provider_census.transports.worker import WorkerTransport
 
 SOON = 0.03
 """Seconds between two looks."""
@@ -102,6 +104,31 @@ def test_who_stops_early_reads_no_further(pages: Callable[[int], mock.Mocker]) -
     api = pages(1000)
     assert next(run["id"] for run in CensusHook().iter_sync_runs(52) if run["id"] % 150 == 0) == 150
     assert api.call_count == 2
+
+
+def test_one_page_is_in_memory(pages: Callable[[int], mock.Mocker], monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+    send = WorkerTransport.send
+
+    def counted(transport: WorkerTransport, request: Any) -> Any:
+        gc.collect()
+        kept.append(sum(isinstance(each, dict) and each.keys() == {"id"} for each in gc.get_objects()))
+        return send(transport, request)
+
+    monkeypatch.setattr(WorkerTransport, "send", counted)
+    pages(4)
+    for run in CensusHook().iter_sync_runs(52):
+        assert run
+    assert len(kept) == 4
+    assert max(kept) <= 1, (
+        "when the next page is asked for, the caller has the last row, and nobody the others"
+    )
+
+
+def test_rows_belong_to_the_caller(pages: Callable[[int], mock.Mocker]) -> None:
+    pages(3)
+    runs = CensusHook().iter_sync_runs(52)
+    assert [(run.pop("id"), run)[0] for run in runs] == list(range(1, 204))  # type: ignore[misc]
 
 
 def test_a_page_that_fails_fails_the_list_when_it_is_reached(census: Sandbox) -> None:

@@ -27,7 +27,7 @@ NUMBERS = itertools.count()
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look again soon, and try again at once."""
-    monkeypatch.setattr(Polling, "pause", lambda *_: 0.001)
+    monkeypatch.setattr(Polling, "pause", lambda *_, **__: 0.001)
     monkeypatch.setattr(retries, "pause", lambda *_: 0.0)
     monkeypatch.setattr(flows, "AUTH_PAUSE", 0.0)
     monkeypatch.setattr(flows, "SEARCH_PAUSES", (0.0, 0.001, 0.002))

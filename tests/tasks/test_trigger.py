@@ -84,6 +84,23 @@ def test_arguments_of_another_release_do_no_harm() -> None:
     assert trigger.serialize()[1].keys() == EVERYTHING.keys()
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"sync_run_id": 0}, "sync_run_id must be a positive whole number, .* not 0"),
+        ({"sync_run_id": "{{ run }}"}, "sync_run_id is the unrendered template"),
+        ({"poll_interval": 0}, "poll_interval must be .* above 0, .* not 0"),
+        ({"poll_interval": -5.0}, "poll_interval must be .* not -5.0"),
+        ({"poll_interval": float("nan")}, "poll_interval must be .* not nan"),
+        ({"poll_interval": "5"}, "poll_interval must be .* not '5'"),
+        ({"exponential_backoff": True}, "exponential_backoff needs a poll_interval"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_at_once(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        CensusSyncRunTrigger(**{"sync_run_id": 94, **given})
+
+
 @pytest.mark.parametrize("sync_id", [52, 53, 54, 55, 56, 58])
 def test_it_tells_that_the_run_has_ended_and_nothing_of_how(census: Sandbox, sync_id: int) -> None:
     sync_run_id = start(sync_id)

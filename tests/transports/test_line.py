@@ -8,15 +8,18 @@ import asyncio
 import gc
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
-from servers import Received, Server, answer, data
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from servers import HANG, Received, Server, answer, data
 
-from airflow_provider_census.api import endpoints
+from airflow_provider_census.api import endpoints, polling
 from airflow_provider_census.exceptions import CensusAuthError, CensusConfigError
 from airflow_provider_census.hooks import census as hooks
 from airflow_provider_census.hooks.census import CensusHook
@@ -357,8 +360,12 @@ def test_a_loop_that_ends_amid_its_work_leaves_nothing_behind(airflow: Airflow) 
     assert airflow.look_ups == 2
 
 
+async def payload_of(trigger: CensusSyncRunTrigger) -> Any:
+    return (await anext(trigger.run())).payload
+
+
 async def event_of(trigger: CensusSyncRunTrigger) -> Any:
-    return (await anext(trigger.run())).payload["event"]
+    return (await payload_of(trigger))["event"]
 
 
 def test_waits_go_on_with_a_rotated_token(airflow: Airflow) -> None:
@@ -381,26 +388,49 @@ def test_waits_go_on_with_a_rotated_token(airflow: Airflow) -> None:
     assert airflow.look_ups == 3
 
 
-def test_waits_that_begin_while_airflow_cannot_be_asked_begin_later(
-    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def hurried(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let no pause take any time; Airflow can be asked again after the first of a minute. The pauses."""
+    made: list[float] = []
     sleep = asyncio.sleep
 
-    async def hurried(seconds: float, *args: Any) -> Any:
+    async def at_once(seconds: float, *args: Any) -> Any:
+        made.append(seconds)
         if seconds == 60.0:
             airflow.failure = None
         return await sleep(0, *args)
 
-    async def outage() -> list[str]:
-        airflow.failure = ConnectionError("no backend")
-        return await asyncio.gather(*(event_of(CensusSyncRunTrigger(94)) for _ in range(5)))
-
-    monkeypatch.setattr(asyncio, "sleep", hurried)
+    monkeypatch.setattr(asyncio, "sleep", at_once)
     monkeypatch.setattr(triggerer, "VAIN", 0.0)
+    return made
+
+
+UNSEEN = [ConnectionError("no backend"), AirflowNotFoundException("no backend")]
+"""What Airflow says of a connection that it cannot get; mostly the latter, also while a backend is down."""
+
+
+@pytest.mark.parametrize("failure", UNSEEN, ids=["said", "hidden"])
+def test_waits_that_begin_while_airflow_cannot_be_asked_begin_later(
+    airflow: Airflow, hurried: list[float], failure: Exception
+) -> None:
+    async def outage() -> list[str]:
+        airflow.failure = failure
+        waits = [CensusSyncRunTrigger(94, started=time.time()) for _ in range(5)]
+        return await asyncio.gather(*map(event_of, waits))
+
     with Guarded("one") as server:
         server.run = {"id": 94, "status": "completed"}
         airflow.point_to(server, "one")
         assert asyncio.run(outage()) == ["ended"] * 5
+    assert 60.0 in hurried
+
+
+def test_a_connection_that_nobody_ever_had_is_soon_an_error(airflow: Airflow, hurried: list[float]) -> None:
+    airflow.failure = AirflowNotFoundException("The conn_id `census_default` isn't defined")
+    payload = asyncio.run(payload_of(CensusSyncRunTrigger(94)))
+    assert payload["event"] == "error"
+    assert "census_default" in payload["message"]
+    assert max(hurried) < triggers.LITTLE_PATIENCE
 
 
 def first_pauses(waits: int, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[float]:
@@ -421,7 +451,7 @@ def first_pauses(waits: int, monkeypatch: pytest.MonkeyPatch, **options: Any) ->
 
     with monkeypatch.context() as patched:
         patched.setattr(asyncio, "sleep", never)
-        patched.setattr(triggers, "LULL", 60.0)
+        patched.setattr(polling, "LULL", 60.0)
         asyncio.run(begin())
     return made
 
@@ -435,7 +465,7 @@ def test_a_wait_that_is_alone_looks_at_once(monkeypatch: pytest.MonkeyPatch) -> 
 def test_waits_that_begin_together_do_not_look_together(
     monkeypatch: pytest.MonkeyPatch, interval: float | None, spread: float
 ) -> None:
-    rush = triggers.Rush()
+    rush = polling.Rush()
     pauses = [rush.join(0.0, spread) for _ in range(1000)]
     assert 0.8 * spread < max(pauses) < spread
     assert min(pauses) == 0.0
@@ -445,3 +475,78 @@ def test_waits_that_begin_together_do_not_look_together(
     few = first_pauses(4, monkeypatch, poll_interval=interval)
     assert max(few) - min(few) > spread / 2
     assert len(set(few)) == 4
+
+
+def test_waits_that_all_had_to_wait_for_the_connection_do_not_look_together(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: list[float] = []
+    join = polling.Rush.join
+    monkeypatch.setattr(triggers, "LULL", 0.0)
+
+    def counted(rush: polling.Rush, now: float, spread: float) -> float:
+        joined.append(now)
+        return join(rush, now, spread)
+
+    monkeypatch.setattr(polling.Rush, "join", counted)
+    with Guarded("one") as server:
+        server.run = {"id": 94, "status": "completed"}
+        airflow.point_to(server, "one")
+        assert asyncio.run(event_of(CensusSyncRunTrigger(94))) == "ended"
+    first, second = joined
+    assert second - first > 0.009, "again after the look-up, which takes a hundredth of a second here"
+
+
+def test_a_kill_does_not_queue_behind_the_looks_of_others(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking = threading.Event()
+
+    def only_a_cancel(request: Received) -> bytes:
+        if request.method == "POST":
+            return data({})
+        looking.set()
+        return HANG
+
+    async def kill() -> None:
+        trigger = CensusSyncRunTrigger(94, cancel_on_kill=True)
+        trigger.task_instance = SimpleNamespace(  # type: ignore[assignment]
+            task_id="task", dag_id="dag", run_id="run", map_index=-1, try_number=1
+        )
+        waits = [asyncio.create_task(event_of(each)) for each in (CensusSyncRunTrigger(95), trigger)]
+        await asyncio.to_thread(looking.wait)
+        await trigger.on_kill()
+        for each in waits:
+            each.cancel()
+        await asyncio.wait(waits)
+
+    monkeypatch.setattr(triggerer, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(triggers, "task_state", lambda ti: "failed")
+    with Server(only_a_cancel) as server:
+        airflow.point_to(server, "one")
+        asyncio.run(kill())
+    cancels = [request for request in server.received if request.method == "POST"]
+    assert [request.target for request in cancels] == ["/api/v1/sync_runs/94/cancel"]
+
+
+def test_the_time_of_a_request_begins_when_it_has_a_connection(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = most = 0
+    request = aiohttp.ClientSession._request
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        try:
+            return await request(*args, **options)
+        finally:
+            at_once -= 1
+
+    monkeypatch.setattr(triggerer, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", counted)
+    with Guarded("one") as server:
+        airflow.point_to(server, "one")
+        assert asyncio.run(ask(20)) == [RUN] * 20
+    assert most == 3
