@@ -75,7 +75,15 @@ Flow = Generator[Request[Any] | Pause, Any, T]
 
 
 def fetch(request: Request[T], base_url: str) -> Flow[T]:
-    """Send one request; for a paged one follow the pages and join them to one list."""
+    """
+    Send one request; for a paged one follow the pages and join them to one list.
+
+    :raises ValueError: if it is none, such as the path that ``run`` took in 2.x.
+    """
+    if not isinstance(request, Request):
+        raise ValueError(
+            f"request must be made by a function of airflow_provider_census.api.endpoints, not {request!r}"
+        )
     if not request.paged:
         answer: Answer[T] = yield request
         return answer.value

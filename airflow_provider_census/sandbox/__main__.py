@@ -48,7 +48,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--port", default=8765, type=int, help="port, 0 for a free one (default: %(default)s)"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not 0 <= options.port <= 65535:
+        parser.error(f"argument --port: must be from 0 to 65535, not {options.port}")
+    return options
 
 
 def welcome(census: Sandbox) -> str:

@@ -149,6 +149,11 @@ def test_one_page_that_was_asked_for_is_all(pages: Callable[[int], mock.Mocker])
     assert api.call_count == 1
 
 
+def test_what_is_no_request_is_refused(census: Sandbox) -> None:
+    with pytest.raises(ValueError, match=r"request must be made by .*api\.endpoints, not 'api/v1/syncs'"):
+        CensusHook().run("api/v1/syncs")  # type: ignore[arg-type]
+
+
 def test_the_latest_run_takes_one_request(census: Sandbox) -> None:
     hook = CensusHook()
     newest = hook.get_latest_sync_run(52)

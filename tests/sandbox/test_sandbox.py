@@ -21,6 +21,7 @@ import requests
 from staging import START, TOKEN, Caller, Stage
 
 from airflow_provider_census.sandbox import Sandbox
+from airflow_provider_census.sandbox.__main__ import main
 from airflow_provider_census.sandbox.data import STEPS
 from airflow_provider_census.sandbox.runs import BEHAVIORS
 
@@ -827,6 +828,12 @@ def test_the_command_says_in_one_line_that_the_port_is_in_use(sandbox: Sandbox) 
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"the Census sandbox cannot listen on 127.0.0.1 port {sandbox.port}")
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_the_command_refuses_a_port_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--port", "65536"])
+    assert "--port: must be from 0 to 65535, not 65536" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("missing", ["uvicorn", "starlette"])
