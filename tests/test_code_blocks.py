@@ -92,7 +92,7 @@ def params(*languages: str, tests: bool = False) -> list[Any]:
 @pytest.fixture
 def _connections(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Whatever a block may connect to, on this machine."""
-    monkeypatch.setattr(Polling, "pause", lambda *_: 0.02)
+    monkeypatch.setattr(Polling, "pause", lambda *_, **__: 0.02)
     warehouse = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(warehouse))
     with Sandbox(pace=0.02) as census, Sandbox(pace=0.02) as europe:
@@ -139,7 +139,7 @@ def dags_of(block: Block, folder: Path) -> list[Any]:
 def test_hook_blocks_give_what_the_page_says(
     census: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Polling, "pause", lambda *_: 0.02)
+    monkeypatch.setattr(Polling, "pause", lambda *_, **__: 0.02)
 
     def run(holds: str) -> dict[str, Any]:
         (text,) = (block.text for block in BLOCKS if block.language == "python" and holds in block.text)

@@ -75,7 +75,7 @@ def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look again soon, or a run of the sandbox would be over long before the second look."""
-    monkeypatch.setattr(Polling, "pause", lambda *_: 0.1)
+    monkeypatch.setattr(Polling, "pause", lambda *_, **__: 0.1)
 
 
 def outcome(run: Any) -> dict[str, str]:

@@ -134,7 +134,7 @@ def recovers(monkeypatch: pytest.MonkeyPatch, census: BadCensus) -> SimpleNamesp
         return 0.0
 
     monkeypatch.setattr(retries, "pause", pause)
-    monkeypatch.setattr(Polling, "pause", lambda *_: pause())
+    monkeypatch.setattr(Polling, "pause", lambda *_, **__: pause())
     monkeypatch.setattr(flows, "AUTH_PAUSE", 0.0)
     monkeypatch.setattr(retries, "LONGEST_RETRY_AFTER", 0.0)
     monkeypatch.setattr(flows, "SEARCH_PAUSES", (0.0, 0.001, 0.002))
