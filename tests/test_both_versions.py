@@ -167,7 +167,7 @@ def test_operator_and_sensor(
     monkeypatch: pytest.MonkeyPatch,
     deferrable: bool,
 ) -> None:
-    monkeypatch.setattr("airflow_provider_census.api.polling.Polling.pause", lambda *_: 0.05)
+    monkeypatch.setattr("airflow_provider_census.api.polling.Polling.pause", lambda *_, **__: 0.05)
     with dag:
         started = CensusTriggerSyncOperator(task_id="start", sync_id=52)
         CensusSyncRunSensor(
@@ -192,7 +192,7 @@ def test_operator_and_sensor(
 def test_runs_of_others(
     census: Sandbox, dag: DAG, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch, deferrable: bool
 ) -> None:
-    monkeypatch.setattr("airflow_provider_census.api.polling.Polling.pause", lambda *_: 0.05)
+    monkeypatch.setattr("airflow_provider_census.api.polling.Polling.pause", lambda *_, **__: 0.05)
     others = {sync_id: CensusHook().trigger_sync(sync_id) for sync_id in (52, 57)}
     with dag:
         CensusSyncSensor(

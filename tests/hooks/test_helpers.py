@@ -112,7 +112,7 @@ def test_one_page_is_in_memory(pages: Callable[[int], mock.Mocker], monkeypatch:
 
     def counted(transport: WorkerTransport, request: Any) -> Any:
         gc.collect()
-        kept.append(sum(isinstance(each, dict) and each.keys() == {"id"} for each in gc.get_objects()))
+        kept.append(sum(type(each) is dict and each.keys() == {"id"} for each in gc.get_objects()))
         return send(transport, request)
 
     monkeypatch.setattr(WorkerTransport, "send", counted)
