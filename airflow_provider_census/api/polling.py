@@ -80,7 +80,7 @@ class Polling:
             grown = min(LONGEST, max(SHORTEST, SHARE * waited))
             return max(self.shortest, grown * rng.uniform(*JITTER))
         if not self.exponential_backoff:
-            pause = self.interval - took % self.interval
+            pause = self.interval - (took % self.interval if self.interval else 0.0)
             return pause if pause >= self.interval / 2 else pause + self.interval
         step = max(int(self.interval * 2.0 ** min(looks - 2, 60)), 1)
         pause = step + rng.uniform(0, step)

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_census.api import flows
+from airflow_provider_census.api.request import any_id
 from airflow_provider_census.triggers.census import WaitTrigger
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class CensusSyncTrigger(WaitTrigger):
             deadline,
             execution_deadline,
         )
+        any_id("sync_id", sync_id)
         self.sync_id = sync_id
         self.since = since
 

@@ -256,7 +256,7 @@ def test_looks_that_take_a_process_each_are_a_minute_apart(waited: float, looks:
     assert Polling(shortest=RESCHEDULED).pause(waited, looks, random.Random(seed)) == 60.0
 
 
-@given(st.floats(0.001, 1e6), st.floats(0, 1e7), st.integers(1, 10_000))
+@given(st.just(0.0) | st.floats(0.001, 1e6), st.floats(0, 1e7), st.integers(1, 10_000))
 def test_an_interval_of_the_users_means_exactly_that(interval: float, waited: float, looks: int) -> None:
     assert Polling(interval).pause(waited, looks, random.Random()) == interval
 

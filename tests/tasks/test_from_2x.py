@@ -136,6 +136,13 @@ quietly = pytest.mark.usefixtures("_quietly")
 
 
 @quietly
+@pytest.mark.parametrize(("given", "interval"), [(0, 1.0), (timedelta(milliseconds=10), 1.0), (5, 5.0)])
+def test_a_deferred_sensor_looks_at_most_once_a_second(given: Any, interval: float) -> None:
+    sensor = CensusSensor(task_id="task", sync_run_id="94", deferrable=True, poke_interval=given)
+    assert sensor.polling.interval == interval
+
+
+@quietly
 def test_the_defaults_are_those_of_2x() -> None:
     operator, sensor = CensusOperator(task_id="a", sync_id=52), CensusSensor(task_id="b", sync_run_id="94")
     assert (operator.sync_id, operator.census_conn_id) == (52, "census_default")

@@ -228,6 +228,12 @@ def test_an_interval_of_a_mapped_sensor_is_the_users_wherever_it_stands(
     assert trigger.poll_interval == interval
 
 
+def test_only_on_a_worker_a_sensor_may_look_without_a_pause() -> None:
+    with pytest.raises(ValueError, match=r"poke_interval must be .* above 0, .* not 0"):
+        CensusSyncRunSensor(task_id="task", sync_run_id=94, deferrable=True, poke_interval=0)
+    assert CensusSyncRunSensor(task_id="task", sync_run_id=94, poke_interval=0).polling.interval == 0
+
+
 def deferred_with(**options: Any) -> tuple[CensusSyncRunSensor, CensusSyncRunTrigger]:
     """A sensor that was deferred, and the trigger as the triggerer makes it."""
     sensor = CensusSyncRunSensor(task_id="task", sync_run_id=start(57), deferrable=True, **options)
