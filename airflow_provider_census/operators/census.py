@@ -521,10 +521,15 @@ class CensusOperator(CensusTriggerSyncOperator):
     Deprecated: write :class:`CensusTriggerSyncOperator`.
     """
 
-    _get_hook = tasks.WaitsForSyncRun._hook  # for subclasses, which called it in 2.x
-
     def __init__(
         self, *, sync_id: int | str, census_conn_id: str = tasks.DEFAULT_CONN_ID, **kwargs: Any
     ) -> None:
         deprecated("CensusOperator", "CensusTriggerSyncOperator")
         super().__init__(sync_id=sync_id, census_conn_id=census_conn_id, **kwargs)
+
+    def _get_hook(self) -> CensusHook:
+        """Make the hook, as subclasses of 2.x may do in their own way."""
+        return super()._hook()
+
+    def _hook(self) -> CensusHook:
+        return self._get_hook()

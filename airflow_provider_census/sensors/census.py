@@ -254,8 +254,6 @@ class CensusSensor(CensusSyncRunSensor):
     Deprecated: write :class:`CensusSyncRunSensor`.
     """
 
-    _get_hook = tasks.WaitsForSyncRun._hook  # for subclasses, which called it in 2.x
-
     def __init__(
         self,
         *,
@@ -276,6 +274,13 @@ class CensusSensor(CensusSyncRunSensor):
             poke_interval=poke_interval,
             **kwargs,
         )
+
+    def _get_hook(self) -> CensusHook:
+        """Make the hook, as subclasses of 2.x may do in their own way."""
+        return super()._hook()
+
+    def _hook(self) -> CensusHook:
+        return self._get_hook()
 
 
 def __getattr__(name: str) -> type[WaitSensor]:

@@ -217,6 +217,30 @@ def test_a_dag_of_2x_runs_as_it_is(run_task: RunTask, census: Sandbox, deferrabl
 
 
 @quietly
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_the_hook_of_a_subclass_counts(
+    run_task: RunTask, census: Sandbox, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OF_THE_SUBCLASS", census.connection_uri)
+    monkeypatch.delenv("AIRFLOW_CONN_CENSUS_DEFAULT")
+
+    class Elsewhere:
+        def _get_hook(self) -> CensusHook:
+            return CensusHook("of_the_subclass")
+
+    class Starts(Elsewhere, CensusOperator): ...
+
+    class Waits(Elsewhere, CensusSensor): ...
+
+    def make() -> None:
+        sync = Starts(task_id="sync", sync_id=58)
+        Waits(task_id="wait", sync_run_id=sync.output, deferrable=deferrable)
+
+    done = run_task(make)
+    assert {str(ti.state) for ti in done.instances} == {"success"}
+
+
+@quietly
 def test_a_failed_run_is_final(run_task: RunTask, census: Sandbox) -> None:
     options = {"retries": 3, "retry_delay": timedelta(0), "poke_interval": 0.01}
     done = run_task(CensusSensor, sync_run_id=start(53), **options)
