@@ -1,4 +1,5 @@
-# All of it needs python3 (3.10 or newer) and a package registry; nothing is installed outside this directory.
+# All of it needs python3 (3.10 or newer) and a package registry; nothing is installed outside this directory,
+# except for Chromium, if there is none.
 
 PYTHON ?= python3
 # Handed to pytest: make test ARGS="-k sensor -x"

@@ -194,7 +194,7 @@ class CensusHook(BaseHook):
 
     def trigger_sync(self, sync_id: int | str, *, force_full_sync: bool = False) -> int:
         """
-        Start a run of a sync, exactly one, whatever happens to the request on its way.
+        Start a run of a sync, and never two, whatever happens to the request on its way.
 
         If nobody knows whether a request arrived, this looks for the run that it may have started, and only
         sends another one if there is none.
