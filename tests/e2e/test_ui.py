@@ -191,8 +191,9 @@ def test_the_graph_goes_green_and_the_link_leads_to_the_run(
     page.get_by_role("button", name="Show Graph").click()
     graph = page.get_by_role("application")
     expect(graph.get_by_text("CensusTriggerSyncOperator")).to_be_visible()
-    expect(graph.get_by_text("success")).to_be_visible(timeout=RUN_LIMIT)
-    expect(page.get_by_text("Success", exact=True).first).to_be_visible()
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=RUN_LIMIT)
+    page.reload()  # when the run has ended, the UI looks no more, and may have missed the end of its task
+    expect(graph.get_by_text("success")).to_be_visible()
     picture("graph", 800, 1500)
 
     page.get_by_role("button", name="Show Grid").click()
