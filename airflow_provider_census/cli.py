@@ -74,6 +74,7 @@ def _command(find: Callable[[CensusHook, Namespace], list[Row] | Row]) -> Callab
         suppress_logs_and_warning(show)(args)
 
     def show(args: Namespace) -> None:
+        import json
         import os
 
         from airflow.cli.simple_table import AirflowConsole
@@ -87,14 +88,33 @@ def _command(find: Callable[[CensusHook, Namespace], list[Row] | Row]) -> Callab
         try:
             found = find(CensusHook(args.conn_id), args)
         except (CensusError, AirflowException, ValueError) as error:
-            raise SystemExit(str(error)) from None
-        if isinstance(found, dict) and args.output in {"table", "plain"}:
-            found = [{"property_name": name, "property_value": value} for name, value in found.items()]
+            raise SystemExit(_visible(" ".join(str(error).split()))) from None
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None  # as shells tell of Ctrl-C
+        found = json.loads(_writable(json.dumps(found, ensure_ascii=False)))
+        if args.output in {"table", "plain"}:
+            if isinstance(found, dict):
+                found = [{"property_name": name, "property_value": value} for name, value in found.items()]
+            found = [{name: _visible(value) for name, value in row.items()} for row in found]
         # What Census writes is no markup, though it may look like it.
         console = AirflowConsole(markup=False, emoji=False)
         console.print_as([found] if isinstance(found, dict) else found, args.output)
 
     return command
+
+
+def _writable(text: str) -> str:
+    """Replace halves of characters, which no encoding can write."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _visible(value: Any) -> Any:
+    """Escape in a text what a terminal would obey: some of it comes from the records that were synced."""
+    if not isinstance(value, str):
+        return value
+    return "".join(
+        char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in _writable(value)
+    )
 
 
 def _runs(hook: CensusHook, args: Namespace) -> list[Row]:
@@ -114,8 +134,13 @@ def _status(hook: CensusHook, args: Namespace) -> Row:
 
 
 def _cancel(hook: CensusHook, args: Namespace) -> Row:
+    from airflow_provider_census.exceptions import CensusError
+
     hook.cancel_sync_run(args.run)
-    return _status(hook, args)
+    try:
+        return _status(hook, args)
+    except CensusError as error:
+        raise CensusError(f"Sync run {args.run} was cancelled, but cannot be shown: {error}") from error
 
 
 def _sync_id(hook: CensusHook, sync: str) -> int | str:

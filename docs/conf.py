@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from airflow_provider_census import __version__
 
@@ -34,5 +35,16 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!airflow_provider_census\b).*"),
     ("py:.*", r"airflow_provider_census\.api\.versions\b.*"),
+    ("py:class", r"airflow_provider_census\.api\.request\.Id"),
     ("py:class", r".*\.T"),
 ]
+
+
+def readable(app: Any, what: str, name: str, thing: Any, options: Any, signature: Any, returns: Any) -> Any:
+    """Write a default that a function makes as ``...``: Sphinx prints what is no Python as it is."""
+    return signature and (signature.replace("<factory>", "..."), returns)
+
+
+def setup(app: Any) -> None:
+    """Register what is above with Sphinx."""
+    app.connect("autodoc-process-signature", readable)

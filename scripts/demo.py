@@ -182,16 +182,18 @@ def run_dag(airflow: Airflow, census: Census, home: Path) -> list[str]:
     dag_path = f"/api/v2/dags/{DAG_ID}"
 
     def is_loaded() -> bool:
-        for broken in airflow.get("/api/v2/importErrors")["import_errors"]:
+        for broken in (airflow.get("/api/v2/importErrors") or {}).get("import_errors", []):
             raise DemoError(f"{broken['filename']} cannot be imported:\n{broken['stack_trace']}")
         return airflow.get(dag_path) is not None
 
     wait_for(f"the DAG {DAG_ID}", is_loaded)
-    airflow.send("PATCH", dag_path, {"is_paused": False})
+    wait_for("an unpaused DAG", lambda: bool(airflow.send("PATCH", dag_path, {"is_paused": False})))
     conf = {"sync_id": census.sync_id}
     run = {"dag_run_id": RUN_ID, "logical_date": None, "conf": conf}
-    airflow.send("POST", f"{dag_path}/dagRuns", run)
     run_path = f"{dag_path}/dagRuns/{RUN_ID}"
+    wait_for(
+        "a DAG run", lambda: bool(airflow.get(run_path) or airflow.send("POST", f"{dag_path}/dagRuns", run))
+    )
     say(f"Started the DAG {DAG_ID} with {json.dumps(conf)}")
 
     seen: dict[str, str | None] = {}
@@ -199,8 +201,10 @@ def run_dag(airflow: Airflow, census: Census, home: Path) -> list[str]:
 
     def has_ended() -> bool:
         # The run first: once it has ended, so have its tasks.
-        state = airflow.get(run_path)["state"]
-        tasks[:] = airflow.get(f"{run_path}/taskInstances")["task_instances"]
+        found = airflow.get(run_path), airflow.get(f"{run_path}/taskInstances")
+        if None in found:  # on a busy machine, an answer may not come in time
+            return False
+        state, tasks[:] = found[0]["state"], found[1]["task_instances"]
         for task in tasks:
             name, now = task["task_display_name"], task["state"]
             if now and seen.get(name) != now:
@@ -230,12 +234,14 @@ def show_outcome(airflow: Airflow, path: str, task: Mapping[str, Any], home: Pat
         rows |= {"Error": error_in(log), "All of its log": str(log)}
     print(f"{task_id}: {state}")
     for label, value in rows.items():
+        if value is None:  # a button that leads nowhere yet
+            continue
         print(f"  {label:16}  {value}")
 
 
 def error_in(log: Path) -> str:
     """The last exception in a task's log, which is lines of JSON."""
-    found = "see its log"
+    found = "not in its log, perhaps in airflow.log"
     with suppress(OSError, ValueError):
         for line in log.read_text(errors="replace").splitlines():
             for error in json.loads(line).get("error_detail") or []:

@@ -130,6 +130,9 @@ def standalone(home: Path, dags: Path, settings: Mapping[str, str]) -> Iterator[
         wait_for("Airflow's database", lambda: airflow.has_logged("Database ready"))
         say("Its database is made; waiting for all parts to be healthy")
         wait_for("Airflow", healthy)
+        # The first request makes the API that tasks talk to, and holds the server meanwhile: on a busy
+        # machine for longer than a task would wait.
+        wait_for("the API of the tasks", lambda: airflow.get("/execution/health") is not None)
         airflow.token = airflow.get("/auth/token")["access_token"]
         yield airflow
 

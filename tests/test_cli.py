@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -146,6 +148,54 @@ def test_what_census_writes_is_printed_as_it_is(census: Sandbox, census_commands
     census.fail_next(2, status=200, body=body, path="/api/v1/sync_runs/7")
     for each in census_commands("status 7", "status 7 -o json"):
         assert words in each.out
+
+
+def test_what_a_terminal_would_obey_is_printed_escaped(census: Sandbox, census_commands: Run) -> None:
+    words = "\x1b]0;title\x07 half \ud800 Zürich"
+    run = {"id": 7, "sync_id": 52, "status": "failed", "error_message": words, "nested": [words]}
+    body = json.dumps({"status": "success", "data": run}).encode()
+    census.fail_next(4, status=200, body=body, path="/api/v1/sync_runs/7")
+    refused = json.dumps({"status": "error", "message": "one\n\x1b[2Jtwo"}).encode()
+    census.fail_next(1, status=422, body=refused, path="/api/v1/sync_runs/8")
+    *formats, error = census_commands(
+        *(f"status 7 -o {each}" for each in ("table", "plain", "yaml", "json")), "status 8"
+    )
+    for each in formats:
+        assert (each.code, each.err) == (0, "")
+        assert "half ? Z" in each.out
+    for each in (*formats, error):
+        assert all(char.isprintable() or char == "\n" for char in each.out + each.err)
+    (row,) = formats[-1].found
+    assert row["error_message"] == words.replace("\ud800", "?")
+    assert (error.code, error.out) == (1, "")
+    assert error.err == "GET /sync_runs/8 was answered with HTTP 422: one \\x1b[2Jtwo\n"
+
+
+def test_a_cancelled_run_that_cannot_be_shown_was_cancelled(census: Sandbox, census_commands: Run) -> None:
+    going_on = CensusHook().trigger_sync(57)
+    census.fail_next(1, status=403, method="GET", path=f"/api/v1/sync_runs/{going_on}")
+    (said,) = census_commands(f"cancel {going_on}")
+    assert census.cancels == [going_on]
+    assert said.code == 1
+    assert said.err.startswith(f"Sync run {going_on} was cancelled, but cannot be shown: GET /sync_runs/")
+
+
+def test_ctrl_c_ends_a_command_without_a_word(airflow_db: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        connection = json.dumps({"conn_type": "census", "host": host, "password": "secret-token:abc"})
+        command = subprocess.Popen(
+            [sys.executable, "-m", "airflow", "census", "status", "94"],
+            env={**os.environ, "AIRFLOW_CONN_CENSUS_DEFAULT": connection},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        caller, _ = silent.accept()
+        with caller, command:
+            caller.recv(1)
+            command.send_signal(signal.SIGINT)
+            assert command.communicate() == (b"", b"")
+    assert command.returncode == 130
 
 
 def test_an_error_is_one_sentence_and_exit_code_1(census: Sandbox, census_commands: Run) -> None:

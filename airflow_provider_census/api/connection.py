@@ -39,7 +39,7 @@ class Settings:
     :ivar token: the API token.
     :ivar timeout: seconds for one request.
     :ivar attempts: how often a request is sent at most.
-    :ivar api_version: a key of :data:`~airflow_provider_census.api.versions.VERSIONS`.
+    :ivar api_version: ``v1`` or ``v2``.
     :ivar group_id: the Fivetran group in which API v2 creates things.
     """
 

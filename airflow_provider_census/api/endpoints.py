@@ -7,13 +7,15 @@ The operations of the API: one function each, from checked arguments to the requ
 sends the request and answers with what the annotation says. They are written in the terms of API v1;
 :mod:`~airflow_provider_census.api.versions` knows what v2 calls otherwise. What they have in common:
 
-:param source: id or slug of a source: a warehouse or database that Census reads.
-:param destination: id or slug of a destination, a tool that Census writes to; API v2 calls it an activation.
-:param payload: the body, passed on as it is; the reference of the API says what belongs in it.
-:param group_id: id of the Fivetran group, only for API v2; without it, the connection's counts.
-:param refresh_key: what the ``refresh_…`` function answered with.
-:raises ValueError: before anything is sent, if an argument cannot be what it should; it names the argument.
-:raises CensusApiError: if Census answers with an error; ``CensusNotFoundError`` for what does not exist.
+- ``source``: id or slug of a source: a warehouse or database that Census reads.
+- ``destination``: id or slug of a destination, a tool that Census writes to; API v2 calls it an activation.
+- ``payload``: the body, passed on as it is; the reference of the API says what belongs in it.
+- ``group_id``: id of the Fivetran group, only for API v2; without it, the connection's counts.
+- ``refresh_key``: what the ``refresh_…`` function answered with.
+- It raises ``ValueError`` before anything is sent, if an argument cannot be what it should; the error names
+  the argument.
+- It raises ``CensusApiError`` if Census answers with an error; ``CensusNotFoundError`` for what does not
+  exist.
 
 Every ``list_…`` reads all pages. The reference is at https://developers.getcensus.com/api-reference for v1,
 and at https://fivetran.com/docs/activations/rest-api/api-reference for v2.

@@ -24,10 +24,10 @@ from airflow_provider_census.api.polling import Polling
 from airflow_provider_census.api.request import Request, name
 from airflow_provider_census.api.types import Sync, SyncRun
 from airflow_provider_census.api.versions import END_OF_V1
-from airflow_provider_census.deprecation import deprecated
 from airflow_provider_census.exceptions import CensusError
 from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_census.loading import load
+from airflow_provider_census.warning import deprecated
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -71,7 +71,12 @@ def lift_lazily(
     def method(self: CensusHook, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         return self.iterate(endpoint(*args, **kwargs))
 
-    return _named(method, endpoint, endpoint.__name__.replace("list_", "iter_", 1), "Iterator")
+    name = endpoint.__name__
+    named = _named(method, endpoint, name.replace("list_", "iter_", 1), "Iterator")
+    named.__doc__ = (
+        f"Go through what :meth:`{name}` lists, one page in memory at a time; its arguments are the same."
+    )
+    return named
 
 
 def _named(method: M, endpoint: Callable[..., Any], name: str, answer: str = "") -> M:

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import time
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -20,10 +20,10 @@ from airflow_provider_census import metrics, tasks
 from airflow_provider_census.api.polling import Polling
 from airflow_provider_census.api.request import flag, one_of, seconds
 from airflow_provider_census.api.sync_runs import Tolerance, browser_url, judge, outcome, progress
-from airflow_provider_census.deprecation import deprecated
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
 from airflow_provider_census.links.census import CensusSyncRunLink, publish
 from airflow_provider_census.task_state import USER_STATES, task_state
+from airflow_provider_census.warning import deprecated, warn
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -149,11 +149,9 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         if not wait_for_completion:
             self._warn_of_idle_options()
             if self.outlets:
-                warnings.warn(
+                warn(
                     f"outlets of task {self.task_id!r} will announce data that is not there yet: "
-                    "the task does not wait for its sync run. Set wait_for_completion=True.",
-                    UserWarning,
-                    stacklevel=2,
+                    "the task does not wait for its sync run. Set wait_for_completion=True."
                 )
 
     def _warn_of_idle_options(self) -> None:
@@ -172,11 +170,9 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
             if is_set
         ]
         if idle:
-            warnings.warn(
+            warn(
                 f"{', '.join(idle)} of task {self.task_id!r} will have no effect: "
-                "the task does not wait for its sync run. Set wait_for_completion=True.",
-                UserWarning,
-                stacklevel=3,
+                "the task does not wait for its sync run. Set wait_for_completion=True."
             )
 
     def execute(self, context: Context) -> int:
@@ -525,7 +521,10 @@ class CensusOperator(CensusTriggerSyncOperator):
         self, *, sync_id: int | str, census_conn_id: str = tasks.DEFAULT_CONN_ID, **kwargs: Any
     ) -> None:
         deprecated("CensusOperator", "CensusTriggerSyncOperator")
-        super().__init__(sync_id=sync_id, census_conn_id=census_conn_id, **kwargs)
+        # 2.x had none of these, so default_args that name them are meant for other operators.
+        ours = inspect.signature(CensusTriggerSyncOperator.__init__).parameters.values()
+        defaults = {each.name: each.default for each in ours if each.default is not each.empty}
+        super().__init__(**{**defaults, **kwargs, "sync_id": sync_id, "census_conn_id": census_conn_id})
 
     def _get_hook(self) -> CensusHook:
         """Make the hook, as subclasses of 2.x may do in their own way."""
@@ -533,3 +532,10 @@ class CensusOperator(CensusTriggerSyncOperator):
 
     def _hook(self) -> CensusHook:
         return self._get_hook()
+
+    def _begin(self, hook: CensusHook, sync_id: str, full_sync: bool, before: Before) -> int:
+        from airflow_provider_census.hooks.census import CensusHook
+
+        if type(hook).trigger_sync is CensusHook.trigger_sync:
+            return super()._begin(hook, sync_id, full_sync, before)
+        return hook.trigger_sync(sync_id)  # as a hook of 2.x may do in its own way

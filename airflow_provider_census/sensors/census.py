@@ -27,9 +27,9 @@ from airflow_provider_census import metrics, tasks
 from airflow_provider_census.api.polling import RESCHEDULED, Polling
 from airflow_provider_census.api.request import flag, seconds
 from airflow_provider_census.api.sync_runs import Tolerance
-from airflow_provider_census.deprecation import deprecated
 from airflow_provider_census.exceptions import CensusSyncRunError
 from airflow_provider_census.links.census import CensusSyncRunLink
+from airflow_provider_census.warning import deprecated
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -270,14 +270,17 @@ class CensusSensor(CensusSyncRunSensor):
         super().__init__(
             sync_run_id=sync_run_id,
             census_conn_id=census_conn_id,
-            deferrable=deferrable,
+            deferrable=bool(deferrable),  # 2.x took any value for a flag
             poke_interval=poke_interval,
             **kwargs,
         )
+        self.hook: CensusHook | None = None
 
     def _get_hook(self) -> CensusHook:
         """Make the hook, as subclasses of 2.x may do in their own way."""
-        return super()._hook()
+        if self.hook is None:
+            self.hook = super()._hook()
+        return self.hook
 
     def _hook(self) -> CensusHook:
         return self._get_hook()

@@ -20,16 +20,16 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_census.api import flows, sync_runs
 from airflow_provider_census.api.polling import LULL, Polling, Rush
 from airflow_provider_census.api.request import any_id, seconds
-from airflow_provider_census.deprecation import deprecated
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
 from airflow_provider_census.loading import load
 from airflow_provider_census.task_state import DEFERRED, task_state
 from airflow_provider_census.triggers.events import CensusSyncRunEventTrigger
+from airflow_provider_census.warning import deprecated
 
 if TYPE_CHECKING:
     from airflow_provider_census.hooks.census import CensusHook
 
-__all__ = ["CensusSyncRunEventTrigger", "CensusSyncRunTrigger"]
+__all__ = ["CensusSyncRunEventTrigger", "CensusSyncRunTrigger", "CensusTrigger"]
 
 LAST_LOOK = 5.0
 """Seconds after the end of a wait that its last look may still take."""
@@ -280,6 +280,12 @@ class CensusTrigger(CensusSyncRunTrigger):
     ) -> None:
         deprecated("CensusTrigger", "CensusSyncRunTrigger")
         super().__init__(sync_run_id, census_conn_id, float(poll_interval))
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give what 2.x gave, to which subclasses add their own."""
+        names = ("sync_run_id", "census_conn_id", "poll_interval")
+        path = f"{CensusTrigger.__module__}.{CensusTrigger.__qualname__}"
+        return path, {name: getattr(self, name) for name in names}
 
     def _lookout(self, hook: CensusHook) -> flows.Watch:
         self._watch = super()._lookout(hook)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.sandbox import Sandbox
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -37,6 +39,19 @@ def census() -> Iterator[Sandbox]:
     """Serve a local Census, where the pictures are taken on the port that it has by itself."""
     with Sandbox(port=8765 if "SCREENSHOTS" in os.environ else 0, pace=0.2) as sandbox:
         yield sandbox
+
+
+@pytest.fixture
+def rejection(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The sentence that the hook has for a wrong token."""
+    fields = {"conn_type": "census", "host": census.url, "password": "secret-token:wrong"}
+    monkeypatch.setenv("AIRFLOW_CONN_WRONG", json.dumps(fields))
+    works, sentence = CensusHook("wrong").test_connection()
+    assert not works
+    assert sentence.startswith("GET /sources was answered with HTTP 401: the token is missing or not")
+    assert sentence.endswith(".")
+    assert ". " not in sentence
+    return sentence
 
 
 @pytest.fixture

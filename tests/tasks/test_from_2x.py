@@ -143,6 +143,27 @@ def test_a_deferred_sensor_looks_at_most_once_a_second(given: Any, interval: flo
 
 
 @quietly
+@pytest.mark.parametrize(("given", "is_deferrable"), [(None, False), (0, False), (1, True), ("True", True)])
+def test_any_value_is_a_flag_of_the_sensor(given: Any, is_deferrable: bool) -> None:
+    assert CensusSensor(task_id="task", sync_run_id="94", deferrable=given).deferrable is is_deferrable
+
+
+@quietly
+def test_default_args_for_other_operators_are_none_of_the_old_operators_business() -> None:
+    meant_for_others = {"wait_for_completion": True, "timeout": None, "poll_interval": 0, "deferrable": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        operator = CensusOperator(
+            task_id="task", sync_id=52, default_args={**meant_for_others, "cancel_on_kill": False}
+        )
+    plain = CensusOperator(task_id="task", sync_id=52)
+    for name in (*meant_for_others, "cancel_on_kill"):
+        here, there = (getattr(each, name, None) for each in (operator, plain))
+        assert here == there, name
+    assert CensusOperator(task_id="task", sync_id=52, wait_for_completion=True).wait_for_completion
+
+
+@quietly
 def test_the_defaults_are_those_of_2x() -> None:
     operator, sensor = CensusOperator(task_id="a", sync_id=52), CensusSensor(task_id="b", sync_run_id="94")
     assert (operator.sync_id, operator.census_conn_id) == (52, "census_default")
@@ -233,11 +254,35 @@ def test_the_hook_of_a_subclass_counts(
     class Waits(Elsewhere, CensusSensor): ...
 
     def make() -> None:
-        sync = Starts(task_id="sync", sync_id=58)
-        Waits(task_id="wait", sync_run_id=sync.output, deferrable=deferrable)
+        sync = Starts(task_id="sync", sync_id=52)
+        Waits(task_id="wait", sync_run_id=sync.output, deferrable=deferrable, poke_interval=0.01)
 
     done = run_task(make)
     assert {str(ti.state) for ti in done.instances} == {"success"}
+
+
+@quietly
+def test_a_hook_that_starts_nothing_starts_nothing(run_task: RunTask, census: Sandbox) -> None:
+    class DryRun(CensusHook):
+        def trigger_sync(self, sync_id: Any, **_: Any) -> int:
+            assert int(sync_id) == 52
+            return 94
+
+    class Starts(CensusOperator):
+        def _get_hook(self) -> CensusHook:
+            return DryRun(self.census_conn_id)
+
+    assert run_task(Starts, sync_id=52).xcom() == 94
+    assert census.triggers == []
+
+
+@quietly
+def test_the_sensor_keeps_its_hook_and_takes_one_that_is_set(run_task: RunTask, census: Sandbox) -> None:
+    sensor = CensusSensor(task_id="task", sync_run_id="94", census_conn_id="nowhere")
+    assert sensor.hook is None
+    sensor.hook = hook = CensusHook()
+    assert sensor.poke(context()).is_done
+    assert sensor.hook is hook
 
 
 @quietly
@@ -254,6 +299,22 @@ def test_the_trigger_is_kept_as_2x_kept_it() -> None:
     path, arguments = CensusTrigger(94, "census_eu", 7).serialize()
     assert (path, arguments) == (TRIGGER, {**kept(94, 7.0), "sync_run_id": 94, "census_conn_id": "census_eu"})
     assert made(path)(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)
+
+
+@quietly
+def test_a_subclass_of_the_trigger_adds_to_what_2x_kept() -> None:
+    class Noted(CensusTrigger):
+        def __init__(self, note: str = "", **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.note = note
+
+        def serialize(self) -> tuple[str, dict[str, Any]]:
+            path, arguments = super().serialize()
+            assert path == TRIGGER
+            return "dags.Noted", {**arguments, "note": self.note}
+
+    trigger = Noted("n", sync_run_id="94", poll_interval=7)
+    assert trigger.serialize() == ("dags.Noted", {**kept(94, 7.0), "note": "n"})
 
 
 ENDS = [

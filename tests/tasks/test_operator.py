@@ -293,7 +293,9 @@ def warned(**options: Any) -> list[str]:
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         CensusTriggerSyncOperator(task_id="task", sync_id=52, **options)
-    return [str(warning.message) for warning in seen if "wait_for_completion" in str(warning.message)]
+    found = [warning for warning in seen if "wait_for_completion" in str(warning.message)]
+    assert {warning.filename for warning in found} <= {__file__}
+    return [str(warning.message) for warning in found]
 
 
 @pytest.mark.parametrize("option", IDLE)
