@@ -88,14 +88,14 @@ def _command(find: Callable[[CensusHook, Namespace], list[Row] | Row]) -> Callab
         try:
             found = find(CensusHook(args.conn_id), args)
         except (CensusError, AirflowException, ValueError) as error:
-            raise SystemExit(_visible(" ".join(str(error).split()))) from None
+            raise SystemExit(_visible(_writable(" ".join(str(error).split())))) from None
         except KeyboardInterrupt:
             raise SystemExit(130) from None  # as shells tell of Ctrl-C
         found = json.loads(_writable(json.dumps(found, ensure_ascii=False)))
         if args.output in {"table", "plain"}:
             if isinstance(found, dict):
                 found = [{"property_name": name, "property_value": value} for name, value in found.items()]
-            found = [{name: _visible(value) for name, value in row.items()} for row in found]
+            found = _visible(found)
         # What Census writes is no markup, though it may look like it.
         console = AirflowConsole(markup=False, emoji=False)
         console.print_as([found] if isinstance(found, dict) else found, args.output)
@@ -109,12 +109,14 @@ def _writable(text: str) -> str:
 
 
 def _visible(value: Any) -> Any:
-    """Escape in a text what a terminal would obey: some of it comes from the records that were synced."""
+    """Escape in all texts what a terminal would obey: some of it comes from the records that were synced."""
+    if isinstance(value, dict):
+        return {_visible(key): _visible(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_visible(each) for each in value]
     if not isinstance(value, str):
         return value
-    return "".join(
-        char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in _writable(value)
-    )
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in value)
 
 
 def _runs(hook: CensusHook, args: Namespace) -> list[Row]:

@@ -294,12 +294,12 @@ def test_a_refresh_is_waited_for(
 ) -> None:
     hook = CensusHook()
     key = getattr(hook, refresh)(*args)
-    assert hook.run(status(*args, key)) == "processing"
     hook.wait_for_refresh(status(*args, key), poll_interval=SOON, timeout=30)
     assert hook.run(status(*args, key)) == "completed"
     told = [line for line in log.lines if line.startswith("The refresh of /")]
-    assert told[0].endswith("_status: processing")
     assert told[-1].endswith("_status: completed")
+    # On a busy machine, the refresh may have ended before the first look.
+    assert all(line.endswith("_status: processing") for line in told[:-1])
 
 
 def test_a_refresh_that_takes_too_long(census: Sandbox) -> None:
