@@ -91,8 +91,7 @@ def fetch(request: Request[T], base_url: str) -> Flow[T]:
     pages = Pages(request, base_url)
     while pages.next is not None:
         page: Page[Any] = (yield pages.next).value
-        items += page.items
-        pages.took(page)
+        items += pages.took(page)
     result: T = items
     return result
 
@@ -110,23 +109,30 @@ class Pages:
         self.next: Request[Page[Any]] | None = first_page(request)
         self._base_url = base_url
         self._before: int | None = None
+        self._guessed = False
         self._asked: set[str] = set()
 
-    def took(self, page: Page[Any]) -> None:
+    def took(self, page: Page[Any]) -> list[Any]:
         """
         Go on after a page.
 
+        :returns: what stands on it; nothing if it only repeats the one before it.
         :raises CensusApiError: if the pages do not move on, or lead to another host.
         """
         assert self.next is not None
         self._asked.add(_query(self.next))
         trace = hash(repr(page.items)) if page.items else None  # the page itself would stay in memory
         if trace is not None and trace == self._before:
+            if self._guessed and not page.numbered:  # there was no further page to ask for
+                self.next = None
+                return []
             raise _lost(self.next, "a page repeats the one before it")
         following = next_page(self.next, page, self._base_url)
         if following is not None and _query(following) in self._asked:
             raise _lost(following, "a page leads back to one before it")
+        self._guessed = not page.numbered
         self.next, self._before = following, trace
+        return page.items
 
 
 def _query(request: Request[Any]) -> str:
@@ -355,10 +361,9 @@ class SyncWatch(RunLookout[Run | None]):
         pages = Pages(self.request, self._base_url())
         while pages.next is not None:
             page: Page[Any] = (yield pages.next).value
-            pages.took(page)
             dated = [
                 (created[0], _id(run), run)
-                for run in page.items
+                for run in pages.took(page)
                 if isinstance(run, dict) and (created := sync_runs.between(run, "created_at")) is not None
             ]
             found += [
@@ -650,7 +655,12 @@ def find_active(sync_id: int | str, *, full_sync: bool, since: float) -> Flow[di
     """
     answer: Answer[list[Any]] = yield newest_runs(sync_id)
     active = replace(answer, value=[run for run in _runs(answer) if sync_runs.outcome(run) is None])
-    return Search(sync_id, full_sync, Before(0, since), set()).among(active, since)
+    return Search(sync_id, full_sync, Before(0, since), set(), skew=0.0).among(active, since)
+
+
+CLOCKS_APART = 60.0
+"""Seconds that the clocks of Census may be apart: a proxy in front of it dates answers, and another machine
+the runs."""
 
 
 @dataclass(frozen=True)
@@ -663,6 +673,8 @@ class Search:
     :ivar before: what was known of the sync before, if anything.
     :ivar claimed: ids of the runs that tasks of this process have; the one that is found is added.
     :ivar departed: when the request left, in seconds of our clock, if that is known.
+    :ivar skew: seconds by which the clock that dates answers may be ahead of the one that dates runs; counts
+        where the runs of before are known, for ids tell ours from them.
     """
 
     sync_id: int | str
@@ -670,6 +682,7 @@ class Search:
     before: Before | None
     claimed: set[int]
     departed: float | None = None
+    skew: float = CLOCKS_APART
 
     def among(self, answer: Answer[list[Any]], now: float) -> dict[str, Any] | None:
         """
@@ -682,6 +695,8 @@ class Search:
         since = before.date or 0.0
         if self.departed is not None:
             since = max(since, self.departed if answer.date is None else answer.date - (now - self.departed))
+        if self.before is not None:
+            since -= self.skew
         candidates = [
             (sync_runs.outcome(run) == "skipped", created, run)
             for run in _runs(answer)

@@ -103,10 +103,9 @@ def look(sync_id: int | str, marks: Collection[Mark], base_url: str, known: Runs
     while pages.next is not None:
         # The first look at an outage is not repeated: the next one follows soon.
         page: Page[Any] = (yield pages.next if runs else replace(pages.next, once=True)).value
-        pages.took(page)
         runs |= {
             run["id"]: {"sync_id": sync_id, **run}
-            for run in page.items
+            for run in pages.took(page)
             if isinstance(run, dict) and isinstance(run.get("id"), int)
         }
         # Where Census does not heed the order, a newer run may be on any page.

@@ -9,7 +9,7 @@ import html
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
@@ -49,12 +49,13 @@ class Reply:
 
     :ivar status: the HTTP status.
     :ivar headers: the headers, names in lower case.
-    :ivar body: the decompressed body, whole, or cut at one byte over :data:`LONGEST_ANSWER`.
+    :ivar body: the decompressed body, whole, or cut at one byte over :data:`LONGEST_ANSWER`. It may repeat
+        the API token, so it is not part of the ``repr``.
     """
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
 
     @property
     def date(self) -> float | None:
@@ -100,6 +101,16 @@ def read(request: Request[T], reply: Reply, secret: str = "", hints: Mapping[int
     :param hints: what to tell a person besides an HTTP status, to go on with after a semicolon.
     :raises CensusApiError: for everything else, with the HTTP status, Census' own words, method and path.
     """
+    answer = _read(request, reply, secret, hints)
+    del secret  # which error reports that show local variables would show
+    if isinstance(answer, CensusApiError):
+        raise answer
+    return answer
+
+
+def _read(
+    request: Request[T], reply: Reply, secret: str, hints: Mapping[int, str] | None
+) -> T | CensusApiError:
     body, flaw = _decode(reply, secret)
     status, refused = _status(reply, body)
     if refused:
@@ -107,7 +118,7 @@ def read(request: Request[T], reply: Reply, secret: str = "", hints: Mapping[int
             problem = _redirect(reply)
         else:
             problem = _said(body, secret) or _excerpt(reply.body, secret) or "no message"
-        raise _error(request, reply, status, problem, secret, hint=(hints or {}).get(status, ""))
+        return _error(request, reply, status, problem, secret, hint=(hints or {}).get(status, ""))
     if body is not None:
         try:
             return request.answer(body)
@@ -115,7 +126,7 @@ def read(request: Request[T], reply: Reply, secret: str = "", hints: Mapping[int
             flaw = _cut(f"the answer is not what the request is for: {error.args[0]}", secret)
             if isinstance(body.get("message"), str):
                 flaw = f"{body['message']} ({flaw})"
-    raise _error(request, reply, status, flaw or "", secret, unusable=True)
+    return _error(request, reply, status, flaw or "", secret, unusable=True)
 
 
 def _error(

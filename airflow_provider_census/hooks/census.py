@@ -243,8 +243,7 @@ class CensusHook(BaseHook):
         pages = flows.Pages(request, self.settings.base_url)
         while pages.next is not None:
             page = self.run(pages.next)
-            pages.took(page)
-            items = page.items
+            items = pages.took(page)
             del page
             yield from items
             del items  # or it would stay in memory beside the next one
@@ -402,9 +401,7 @@ class CensusHook(BaseHook):
 
         :raises CensusConfigError: if a field is missing or cannot be used.
         """
-        if self._settings is None:
-            self._settings = self._read(self.get_connection(self.census_conn_id))
-        return self._settings
+        return self._settings or self._look_up_here()
 
     async def asettings(self) -> connection.Settings:
         """
@@ -415,6 +412,10 @@ class CensusHook(BaseHook):
         async with self.aopen() as transport:
             self._settings = await transport.settings()
             return self._settings
+
+    def _look_up_here(self) -> connection.Settings:
+        self._settings = self._read(self.get_connection(self.census_conn_id))
+        return self._settings
 
     async def _look_up(self) -> connection.Settings:
         self._settings = self._read(await get_async_connection(self.census_conn_id))
@@ -441,7 +442,7 @@ class CensusHook(BaseHook):
     def _transport(self) -> WorkerTransport:
         from airflow_provider_census.transports.worker import WorkerTransport
 
-        return WorkerTransport(self.settings, self.log)
+        return WorkerTransport(self.settings, self.log, self._look_up_here)
 
     def cancel_at_once(self, sync_run_id: int | str, timeout: float) -> None:
         """

@@ -81,7 +81,8 @@ def lost(
 ) -> CensusConnectionError:
     """Tell that no complete answer arrived, from the innermost reason that the HTTP library gives."""
     reason = innermost(error)
-    words = responses.hide(settings.token, str(reason)) or type(reason).__name__
+    said = str(reason).removeprefix("400, message:")  # aiohttp says so of an answer that broke off
+    words = " ".join(responses.hide(settings.token, said).split()).rstrip(".") or type(reason).__name__
     words = re.sub(r"://[^/@\s]*@", "://***@", words)  # the password of a proxy
     if isinstance(reason, TimeoutError) or "timed out" in words or "Timeout" in type(error).__name__:
         words = f"no answer within {settings.timeout:g} s"

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import requests
 from requests.auth import AuthBase
 from tenacity import Retrying
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
 
 from airflow_provider_census import transports
 from airflow_provider_census.api import responses
@@ -19,6 +20,7 @@ from airflow_provider_census.api.connection import Settings
 from airflow_provider_census.api.flows import Answer, Log
 from airflow_provider_census.api.request import Request
 from airflow_provider_census.api.responses import Reply
+from airflow_provider_census.exceptions import CensusAuthError
 
 T = TypeVar("T")
 
@@ -40,11 +42,13 @@ class WorkerTransport:
 
     :param settings: where Census is.
     :param log: where retries are told.
+    :param look_up: looks the connection up again when Census rejects its token.
     """
 
-    def __init__(self, settings: Settings, log: Log) -> None:
+    def __init__(self, settings: Settings, log: Log, look_up: Callable[[], Settings] | None = None) -> None:
         self.settings = settings
         self._log = log
+        self._look_up = look_up
         self._session = requests.Session()
         self._session.headers["User-Agent"] = transports.user_agent()
         self._session.auth = BearerAuth(settings.token)
@@ -57,13 +61,36 @@ class WorkerTransport:
         :raises CensusApiError: if Census answers with an error, or with what is no answer.
         :raises CensusConnectionError: if no complete answer arrives.
         """
+        try:
+            return self._send(request)
+        except CensusAuthError as error:
+            if error.status_code != 401 or not self._renewed():
+                raise
+        return self._send(request)
+
+    def _send(self, request: Request[T]) -> Answer[T]:
         retrying = Retrying(**transports.retry_policy(request, self.settings, self._log))
         return retrying(self._send_once, self.settings.adapt(request))
+
+    def _renewed(self) -> bool:
+        """Look the connection up again, for its token may be a new one; tell whether it is."""
+        if self._look_up is None:
+            return False
+        try:
+            settings = self._look_up()
+        except Exception as error:  # noqa: BLE001 - whatever a secrets backend fails with
+            self._log.warning("Cannot look the connection up; what it said before still counts. %r", error)
+            return False
+        if settings == self.settings:
+            return False
+        self.settings = settings
+        self._session.auth = BearerAuth(settings.token)
+        return True
 
     def _send_once(self, request: Request[T]) -> Answer[T]:
         try:
             reply = self._exchange(request)
-        except (requests.RequestException, OSError, ValueError) as error:
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             lost = transports.lost(request, self.settings, error, sent=_sent(error))
         else:
             return Answer(
@@ -84,10 +111,10 @@ class WorkerTransport:
         ) as response:
             most = responses.LONGEST_ANSWER if response.ok else transports.LONGEST_ERROR
             body = bytearray()
-            for chunk in response.iter_content(transports.CHUNK):
+            # What has arrived, not a full chunk, which an answer that drips fills too late; urllib3 1 waits.
+            read = getattr(response.raw, "read1", response.raw.read)
+            while len(body) <= most and (chunk := read(transports.CHUNK, decode_content=True)):
                 body += chunk
-                if len(body) > most:
-                    break
                 if time.monotonic() > deadline:
                     raise requests.ReadTimeout("the answer takes too long")
             headers = {name.lower(): value for name, value in response.headers.items()}

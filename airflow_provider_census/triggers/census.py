@@ -34,8 +34,8 @@ __all__ = ["CensusSyncRunEventTrigger", "CensusSyncRunTrigger", "CensusTrigger"]
 LAST_LOOK = 5.0
 """Seconds after the end of a wait that its last look may still take."""
 
-STATE_TIME = 15.0
-CANCEL_TIME = 12.0
+STATE_TIME = 20.0
+CANCEL_TIME = 8.0
 """Seconds that Airflow may take to tell the state of a task that may have been killed, and Census to cancel
 its run; in all less than the 30 that Airflow gives (``[triggerer] on_kill_timeout``)."""
 

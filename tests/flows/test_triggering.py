@@ -289,6 +289,13 @@ CASES: dict[str, tuple[list[dict[str, Any]], dict[str, Any], int | None]] = {
     "not one that is not full": ([run_at(12, 8, full_sync=True), run_at(11, 7)], {"full_sync": True}, 8),
     "also a full one if we did not ask": ([run_at(11, 7, full_sync=True)], {}, 7),
     "not one from before": ([run_at(11, 7)], {"before": flows.Before(7, None)}, None),
+    "one that another clock dates before, if ids tell": (
+        [run_at(-45, 9)],
+        {"before": flows.Before(7, 1_700_000_009.0)},
+        9,
+    ),
+    "not one of long before, whatever its id": ([run_at(-75, 9)], {"before": flows.Before(7, None)}, None),
+    "not one that another clock dates before, if ids do not tell": ([run_at(-45, 9)], {}, None),
     "not one without a time": ([run_at(11, 7, created_at=None)], {}, None),
     "whatever the user interface calls it": (
         [run_at(11, 7, sync_trigger_reason={"ui_tag": "Manual"})],

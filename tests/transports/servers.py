@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
@@ -51,6 +52,9 @@ def data(value: Any, **headers: str) -> bytes:
 
 HANG = b"HANG"
 """Instead of an answer: nothing, until the caller goes away."""
+
+DRIP = b"DRIP"
+"""Instead of an answer: one that never ends, byte by byte, until the caller goes away."""
 
 RESET = b"RESET"
 """Instead of an answer: the connection breaks."""
@@ -101,7 +105,7 @@ class Server(Listener):
     """
     Answers the first request with the first of the answers, and so on; the last one stays.
 
-    :param answers: what :func:`answer` and :func:`data` write, :data:`HANG`, :data:`RESET`, or a function.
+    :param answers: what :func:`answer` and :func:`data` write, :data:`HANG` and its like, or a function.
     :param tls: certificate and key.
     """
 
@@ -130,6 +134,11 @@ class Server(Listener):
                 if reply == HANG:
                     stream.read(1)
                     return
+                if reply == DRIP:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                    while True:
+                        connection.sendall(b" ")
+                        time.sleep(0.01)
                 if reply == RESET:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     return

@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import socket
+import traceback
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from servers import CLOSE, HANG, RESET, Authority, Proxy, Received, Server, answer, data
+from servers import CLOSE, DRIP, HANG, RESET, Authority, Proxy, Received, Server, answer, data
 
 import airflow_provider_census
 from airflow_provider_census.api import endpoints, flows, responses
@@ -102,6 +103,68 @@ def test_an_error_is_read_alike(
     assert caught.value.status_code == status
     assert words in str(caught.value)
     assert (caught.value.method, caught.value.path) == ("GET", "/sync_runs/94")
+
+
+def test_an_answer_that_drips_is_given_up_in_time(send: Send) -> None:
+    with Server(DRIP) as server, pytest.raises(CensusConnectionError, match=r"no answer within 0\.2 s"):
+        send(GET, server.url, timeout=0.2)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer(BODY).replace(b"Content-Length: ", b"Connection: close\r\nContent-Length: 9"),
+        chunked(BODY, end=b"Connection: close\r\n"),
+        answer(b"no gzip", Content_Encoding="gzip"),
+    ],
+)
+def test_an_answer_that_breaks_off_is_one_line_without_an_http_status(send: Send, reply: bytes) -> None:
+    with Server(reply) as server, pytest.raises(CensusConnectionError) as caught:
+        send(GET, server.url, timeout=5)
+    told = caught.value.args[0]
+    assert told.startswith(f"GET /sync_runs/94 to {server.url} failed: ")
+    assert "\n" not in told
+    assert "400" not in told.replace(server.url, "")
+    assert not told.endswith("..")
+
+
+def test_a_token_that_was_rotated_is_looked_up(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reject_until_rotated(request: Received) -> bytes:
+        if request.headers["authorization"] == "Bearer secret-token:new":
+            return data(RUN)
+        fields = {"conn_type": "census", "host": server.url, "password": "secret-token:new"}
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields))
+        return answer({"message": "Who?"}, 401)
+
+    with Server(reject_until_rotated) as server:
+        assert send(GET, server.url) == RUN
+    assert len(server.received) == 2
+
+
+def test_a_token_that_stays_wrong_is_sent_once(send: Send) -> None:
+    with Server(answer({"message": "Who?"}, 401)) as server, pytest.raises(CensusAuthError):
+        send(GET, server.url)
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer({"message": f"Who is {TOKEN}?"}, 401),
+        answer(f"<p>{TOKEN}</p>".encode(), 502),
+        answer({"data": TOKEN}),
+        answer({"status": "error", "message": TOKEN}),
+        answer(b"{"),
+        CLOSE,
+    ],
+)
+def test_no_error_report_with_local_variables_has_the_token(send: Send, reply: bytes) -> None:
+    with Server(reply) as server, pytest.raises(CensusError) as caught:
+        send(GET, server.url)
+    report = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    ours = report[report.index("airflow_provider_census") :]  # the connection is made by this test
+    assert "_send_once" in ours
+    assert TOKEN not in ours
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
