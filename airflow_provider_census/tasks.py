@@ -73,15 +73,31 @@ class Bounds:
         return "execution_timeout" if first else "timeout"
 
 
+def is_known(value: object) -> bool:
+    """Tell whether a DAG file gives a value itself, not a template or what another task returns."""
+    if isinstance(value, str):
+        return "{" not in value
+    return value is None or isinstance(value, (int, float, bytes, list, tuple, set, dict))
+
+
 def early_id(argument: str, value: object) -> None:
     """
-    Check an id as soon as a DAG file names it, unless it is only known when the task runs.
+    Check an id as soon as a DAG file names it.
 
     :raises ValueError: if it cannot become an id.
     """
-    wrong = value is None or isinstance(value, (int, float, bytes, list, tuple, set, dict))
-    if wrong or (isinstance(value, str) and "{" not in value):
+    if is_known(value):
         any_id(argument, value)
+
+
+def early_name(argument: str, value: object) -> None:
+    """
+    Check a name, such as a label or the id of a connection, as soon as a DAG file gives it.
+
+    :raises ValueError: if it is none.
+    """
+    if is_known(value):
+        name(argument, value)
 
 
 def _head_start(execution_timeout: float) -> float:
@@ -104,6 +120,8 @@ def early_sync(sync_id: object, sync_label: object) -> None:
         early_id("sync_id", sync_id)
     elif sync_id is not None:
         raise ValueError(f"pass sync_id or sync_label, not both: {sync_id!r} and {sync_label!r}")
+    else:
+        early_name("sync_label", sync_label)
 
 
 def find_sync(hook: CensusHook, sync_id: object, sync_label: object) -> str:

@@ -104,6 +104,7 @@ class CensusHook(BaseHook):
 
     :param census_conn_id: id of the connection, of type ``census``.
     :param api_version: version of the API, ``v1`` or ``v2``; without it, the connection's counts.
+    :raises ValueError: if the id is no text, or empty.
     :raises CensusConfigError: if this provider does not speak that version.
     """
 
@@ -114,7 +115,7 @@ class CensusHook(BaseHook):
 
     def __init__(self, census_conn_id: str = default_conn_name, api_version: str | None = None) -> None:
         super().__init__()
-        self.census_conn_id = census_conn_id
+        self.census_conn_id = name("census_conn_id", census_conn_id)
         self.api_version = None if api_version is None else connection.api_version(api_version)
         self._settings: connection.Settings | None = None
 

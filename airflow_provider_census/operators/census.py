@@ -127,8 +127,11 @@ class CensusTriggerSyncOperator(tasks.WaitsForSyncRun, BaseOperator):
         tasks.early_sync(sync_id, sync_label)
         self.sync_id = sync_id
         self.sync_label = sync_label
+        tasks.early_name("census_conn_id", census_conn_id)
         self.census_conn_id = census_conn_id
         self.force_full_sync = force_full_sync
+        if tasks.is_known(force_full_sync):
+            self._full_sync()
         for option, value in {
             "wait_for_completion": wait_for_completion,
             "deferrable": deferrable,

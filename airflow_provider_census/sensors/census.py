@@ -73,6 +73,7 @@ class WaitSensor(tasks.WaitsForSyncRun, BaseSensorOperator):
         if poke_interval is not None:
             kwargs["poke_interval"] = poke_interval
         super().__init__(**kwargs)
+        tasks.early_name("census_conn_id", census_conn_id)
         self.census_conn_id = census_conn_id
         flag("deferrable", deferrable)
         if deferrable:  # on a worker, Airflow lets a sensor look without a pause

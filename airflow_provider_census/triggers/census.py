@@ -19,7 +19,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_census.api import flows, sync_runs
 from airflow_provider_census.api.polling import LULL, Polling, Rush
-from airflow_provider_census.api.request import any_id, seconds
+from airflow_provider_census.api.request import any_id, name, seconds
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
 from airflow_provider_census.loading import load
 from airflow_provider_census.task_state import DEFERRED, task_state
@@ -78,7 +78,7 @@ class WaitTrigger(BaseTrigger):
             seconds("poll_interval", poll_interval)
         elif exponential_backoff:
             raise ValueError("exponential_backoff needs a poll_interval to begin with, not None")
-        self.census_conn_id = census_conn_id
+        self.census_conn_id = name("census_conn_id", census_conn_id)
         self.poll_interval = poll_interval
         self.exponential_backoff = exponential_backoff
         self.max_wait = max_wait

@@ -336,6 +336,18 @@ def test_nothing_else_is_warned_of(options: dict[str, Any]) -> None:
             for option in ("poll_interval", "timeout")
             for wrong in (0, -1, True, "60", float("nan"), float("inf"), timedelta(0))
         ),
+        *(
+            ({"census_conn_id": wrong}, "census_conn_id must be a non-empty string")
+            for wrong in (None, "", " ", 5)
+        ),
+        *(
+            ({"force_full_sync": wrong}, "force_full_sync must be true or false")
+            for wrong in ("maybe", None, 1, "")
+        ),
+        *(
+            ({"sync_id": None, "sync_label": wrong}, "sync_label must be a non-empty string")
+            for wrong in ("", " ", 5)
+        ),
         ({"on_skipped_run": "ignore"}, "on_skipped_run must be one of 'fail', 'skip', 'succeed'"),
         *(
             ({option: wrong}, f"{option} must be a whole number of at least 0")
@@ -365,7 +377,8 @@ def test_a_wrong_argument_is_refused_when_the_dag_is_read(options: dict[str, Any
     ],
 )
 def test_what_a_template_makes_of_force_full_sync(census: Sandbox, word: Any, full: bool | None) -> None:
-    operator = CensusTriggerSyncOperator(task_id="task", sync_id=52, force_full_sync=word)
+    operator = CensusTriggerSyncOperator(task_id="task", sync_id=52, force_full_sync="{{ params.full }}")
+    operator.force_full_sync = word
     if full is None:
         with pytest.raises(ValueError, match="force_full_sync must be true or false"):
             operator.execute(context())
