@@ -189,6 +189,8 @@ def test_ctrl_c_ends_a_command_without_a_word(airflow_db: str) -> None:
             env={**os.environ, "AIRFLOW_CONN_CENSUS_DEFAULT": connection},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            # The shell that started the tests may have made them deaf to it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         caller, _ = silent.accept()
         with caller, command:
