@@ -519,7 +519,7 @@ def test_an_answer_that_is_lost_behind_a_proxy_is_an_error_that_knows_the_reques
 )
 def test_whatever_is_sent_back_the_error_is_ours(send: Send, reply: bytes) -> None:
     with Server(reply) as server, pytest.raises(CensusError):
-        send(TRIGGER, server.url)
+        send(TRIGGER, server.url, timeout=1)
     assert len(server.received) == 1
 
 
