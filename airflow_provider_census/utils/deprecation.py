@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 OURS = {"airflow", "airflow_provider_census"}
 """The packages between a name and the DAG file that uses it."""
@@ -21,11 +24,26 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 def deprecated(old: str, new: str) -> None:
     """
-    Warn of the use of a name that is one of 2.x.
+    Warn of the use of a name of 2.x.
 
     :param old: the name.
     :param new: what to write instead.
     """
     from airflow.exceptions import AirflowProviderDeprecationWarning
 
-    warn(f"{old} is deprecated. Write {new} instead.", AirflowProviderDeprecationWarning)
+    warn(f"{old} is deprecated, and removed in 4.0. Write {new} instead.", AirflowProviderDeprecationWarning)
+
+
+def old_names(module: str, *names: str) -> Callable[[str], Any]:
+    """
+    Make the ``__getattr__`` of a module that had these names in 2.x.
+
+    They are in ``deprecated.py`` now, which only those pay for who use it.
+    """
+
+    def find(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        return getattr(importlib.import_module("airflow_provider_census.deprecated"), name)
+
+    return find

@@ -10,20 +10,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from airflow_provider_census.api.request import Request
-from airflow_provider_census.api.versions import DEFAULT_VERSION, VERSIONS, adapt
+from airflow_provider_census.api.versions import DEFAULT_VERSION, VERSIONS
 from airflow_provider_census.exceptions import CensusConfigError
-
-T = TypeVar("T")
 
 DEFAULT_HOST = "app.getcensus.com"
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_ATTEMPTS = 5
 
-LONGEST_TIMEOUT = 86400.0
+MAX_TIMEOUT = 86400.0
 """Seconds; sockets cannot count much further."""
 
 LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -41,6 +38,8 @@ class Settings:
     :ivar attempts: how often a request is sent at most.
     :ivar api_version: ``v1`` or ``v2``.
     :ivar group_id: the Fivetran group in which API v2 creates things.
+    :ivar api_url: what the paths of requests are appended to.
+    :ivar hints: what to say to a person besides an HTTP status.
     """
 
     base_url: str
@@ -50,26 +49,16 @@ class Settings:
     api_version: str = DEFAULT_VERSION
     group_id: str | None = None
 
-    @property
-    def api_url(self) -> str:
-        """The address that the paths of requests are appended to."""
-        return self.base_url + VERSIONS[self.api_version].root
+    api_url: str = field(init=False, repr=False)
+    hints: Mapping[int, str] = field(init=False, repr=False, compare=False)
 
-    @property
-    def hints(self) -> Mapping[int, str]:
-        """What to tell a person besides an HTTP status."""
-        return VERSIONS[self.api_version].hints
-
-    def adapt(self, request: Request[T]) -> Request[T]:
-        """
-        Put a request in the terms of the version of the API.
-
-        :raises ValueError: if that version does not have it, or needs more for it.
-        """
-        return adapt(request, self.api_version, self.group_id)
+    def __post_init__(self) -> None:
+        version = VERSIONS[self.api_version]
+        object.__setattr__(self, "api_url", self.base_url + version.root)
+        object.__setattr__(self, "hints", version.hints)
 
 
-def settings(
+def read_settings(
     *,
     host: str | None,
     port: int | None,
@@ -89,7 +78,7 @@ def settings(
             _token(password),
             _seconds(fields, "timeout"),
             _attempts(fields, "attempts"),
-            api_version(_given(fields, "api_version", DEFAULT_VERSION), "extra field 'api_version'"),
+            check_api_version(fields.get("api_version", DEFAULT_VERSION), "extra field 'api_version'"),
             _group(fields, "group_id"),
         )
     except CensusConfigError as error:
@@ -108,7 +97,8 @@ def _fields(extra: str | None) -> Mapping[str, Any]:
         fields = None
     if not isinstance(fields, dict):
         raise CensusConfigError("field 'extra' must be a JSON object, such as {\"timeout\": 30}")
-    return fields
+    # The connection form saves an empty field as an empty string, or null.
+    return {key: value for key, value in fields.items() if value is not None and value != ""}
 
 
 def _base_url(host: str | None, port: int | None, schema: str | None, *, allow_http: bool) -> str:
@@ -135,24 +125,25 @@ def _base_url(host: str | None, port: int | None, schema: str | None, *, allow_h
 
 
 def _split(text: str) -> SplitResult:
-    wrong = CensusConfigError(
-        f"field 'host' must be a host such as {DEFAULT_HOST} or app-eu.getcensus.com, "
-        "with https:// and a port if need be, but no path, spaces or user name"
-    )
-    if _is_ipv6(text):
+    if ":" in text and _is_ipv6(text):
         text = f"[{text}]"  # as Airflow takes it out of a URI
     try:
         url = urlsplit(text if "://" in text else "//" + text)
         usable = bool(url.hostname) and (url.port is None or url.port > 0)
     except ValueError:
-        raise wrong from None
-    beyond = url.path or url.query or url.fragment or "@" in url.netloc or url.netloc.endswith(":")
-    # urlsplit leaves line breaks and tabs out in silence.
-    if not usable or beyond or not text.isprintable() or url.scheme not in {"", "http", "https"}:
-        raise wrong
-    if not re.fullmatch(rf"{LABEL}(\.{LABEL})*\.?", url.hostname or "") and not _is_ipv6(url.hostname or ""):
-        raise wrong
-    return url
+        usable = False
+    else:
+        beyond = url.path or url.query or url.fragment or "@" in url.netloc or url.netloc.endswith(":")
+        host = url.hostname or ""
+        is_host = re.fullmatch(rf"{LABEL}(\.{LABEL})*\.?", host) or _is_ipv6(host)
+        # urlsplit leaves line breaks and tabs out in silence.
+        usable = usable and not beyond and text.isprintable() and url.scheme in {"", "http", "https"}
+        if usable and is_host:
+            return url
+    raise CensusConfigError(
+        f"field 'host' must be a host such as {DEFAULT_HOST} or app-eu.getcensus.com, "
+        "with https:// and a port if need be, but no path, spaces or user name"
+    )
 
 
 def _shown(host: str) -> str:
@@ -188,21 +179,21 @@ def _token(password: str | None) -> str:
 
 
 def _seconds(extra: Mapping[str, Any], key: str) -> float:
-    value = _given(extra, key, DEFAULT_TIMEOUT)
+    value = extra.get(key, DEFAULT_TIMEOUT)
     try:
         seconds = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
-    if not 0 < seconds <= LONGEST_TIMEOUT:
+    if not 0 < seconds <= MAX_TIMEOUT:
         raise CensusConfigError(
             f"extra field '{key}' must be a number of seconds above 0, "
-            f"of at most {LONGEST_TIMEOUT:.0f}, not {value!r}"
+            f"of at most {MAX_TIMEOUT:.0f}, not {value!r}"
         )
     return seconds
 
 
 def _attempts(extra: Mapping[str, Any], key: str) -> int:
-    value = _given(extra, key, DEFAULT_ATTEMPTS)
+    value = extra.get(key, DEFAULT_ATTEMPTS)
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -210,7 +201,7 @@ def _attempts(extra: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def api_version(value: object, named: str = "api_version") -> str:
+def check_api_version(value: object, named: str = "api_version") -> str:
     """
     Check the name of a version of the API.
 
@@ -223,20 +214,14 @@ def api_version(value: object, named: str = "api_version") -> str:
 
 
 def _group(extra: Mapping[str, Any], key: str) -> str | None:
-    value = _given(extra, key, None)
+    value = extra.get(key)
     if value is not None and not isinstance(value, str):
         raise CensusConfigError(f"extra field '{key}' must be the id of a Fivetran group, not {value!r}")
     return value
 
 
 def _flag(extra: Mapping[str, Any], key: str) -> bool:
-    word = str(_given(extra, key, False)).strip().lower()
+    word = str(extra.get(key, False)).strip().lower()
     if word not in {"true", "false"}:
         raise CensusConfigError(f"extra field '{key}' must be true or false, not {extra[key]!r}")
     return word == "true"
-
-
-def _given(extra: Mapping[str, Any], key: str, default: Any) -> Any:
-    """Look a field up; the connection form saves an empty one as an empty string, or null."""
-    value = extra.get(key)
-    return default if value is None or value == "" else value

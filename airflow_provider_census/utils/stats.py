@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""What tasks count, for Airflow to send to where its own metrics go. None of it can break a task."""
+"""Metrics, which Airflow sends to where its own go. None of them can break a task."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _harmless() -> Iterator[None]:
         log.debug("A metric is lost.", exc_info=True)
 
 
-def started() -> None:
+def sync_run_started() -> None:
     """Count a run that a task has started."""
     with _harmless():
         from airflow.providers.common.compat.sdk import Stats
@@ -35,9 +35,9 @@ def started() -> None:
         Stats.incr("census.sync_runs_started")
 
 
-def finished(outcome: str | None, waiting_since: float | None) -> None:
+def sync_run_finished(outcome: str | None, waiting_since: float | None) -> None:
     """
-    Count a run whose end a task has seen, and the time that the task waited for it.
+    Count a run that a task has seen end, and the time that the task waited for it.
 
     :param outcome: how the run ended.
     :param waiting_since: when the wait began, in seconds since the epoch; ``None`` if nobody knows.

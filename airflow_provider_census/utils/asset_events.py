@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""Tells with the asset events of a task which sync run they stand for."""
+"""Adds to the asset events of a task what they stand for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_census.api.flows import Log
+    from airflow_provider_census.api.flow import Log
 
 if AIRFLOW_V_3_0_PLUS:
     from airflow.sdk.definitions.asset import AssetRef
@@ -37,4 +37,4 @@ def annotate(context: Context, outlets: Sequence[Any], extra: dict[str, Any], lo
             event = context["outlet_events"][outlet]
             event.extra = {**extra, **event.extra}
         except Exception as error:  # noqa: BLE001 - whatever Airflow fails with
-            log.warning("The event of %r will not tell of the sync run: %r", outlet, error)
+            log.warning("The event of %r will not say which sync run it stands for: %r", outlet, error)

@@ -8,11 +8,12 @@ import asyncio
 import importlib
 from typing import Any
 
-LOADED: dict[str, Any] = {}
+IMPORTED: dict[str, Any] = {}
+"""Modules by name."""
 
 
-async def load(module: str) -> Any:
+async def import_in_thread(module: str) -> Any:
     """Import a module in a thread, for the first time may take longer than an event loop may be held."""
-    if module not in LOADED:
-        LOADED[module] = await asyncio.to_thread(importlib.import_module, module)
-    return LOADED[module]
+    if module not in IMPORTED:
+        IMPORTED[module] = await asyncio.to_thread(importlib.import_module, module)
+    return IMPORTED[module]

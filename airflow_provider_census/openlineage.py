@@ -46,27 +46,25 @@ class Name(NamedTuple):
     name: str
 
 
-def facets(ran: tuple[CensusHook, JsonObject] | None, *, first_try: bool) -> OperatorLineage[Any, Any]:
+def facets(hook: CensusHook, run: JsonObject | None, *, first_try: bool) -> OperatorLineage[Any, Any]:
     """
-    Tell OpenLineage about a sync run; what cannot be told is left out, and nothing is raised.
+    Report a sync run to OpenLineage; what is unknown is left out, and nothing is raised.
 
-    :param ran: the run, and the hook that knows its Census; a run that was only started has just its ids.
-        ``None`` if there is no run.
+    :param run: the run; one that was only started has just its ids. ``None`` if there is no run.
     :param first_try: ask Census what the sync reads and writes, in at most three requests.
     """
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    told: OperatorLineage[Any, Any] = OperatorLineage()
-    if ran is None:
-        return told
-    hook, run = ran
+    lineage: OperatorLineage[Any, Any] = OperatorLineage()
+    if run is None:
+        return lineage
     try:
-        told.run_facets = {"census_sync_run": _run_facet(run)}
+        lineage.run_facets = {"census_sync_run": _run_facet(run)}
         if first_try:
-            _add_datasets(told, hook, run)
+            _add_datasets(lineage, hook, run)
     except Exception as error:  # noqa: BLE001 - lineage is no reason to trouble anybody
         log.info("The lineage of sync run %s is incomplete: %r", run.get("id"), error)
-    return told
+    return lineage
 
 
 def _run_facet(run: JsonObject) -> Any:
@@ -77,7 +75,7 @@ def _run_facet(run: JsonObject) -> Any:
     return attr.make_class("CensusSyncRunFacet", list(known), bases=(RunFacet,))(**known)
 
 
-def _add_datasets(told: OperatorLineage[Any, Any], hook: CensusHook, run: JsonObject) -> None:
+def _add_datasets(lineage: OperatorLineage[Any, Any], hook: CensusHook, run: JsonObject) -> None:
     from airflow.providers.common.compat.openlineage.facet import (
         ColumnLineageDatasetFacet,
         Fields,
@@ -87,9 +85,9 @@ def _add_datasets(told: OperatorLineage[Any, Any], hook: CensusHook, run: JsonOb
         OutputStatisticsOutputDatasetFacet,
     )
 
-    from airflow_provider_census.transports.worker import WorkerTransport
+    from airflow_provider_census.transports.requests import RequestsTransport
 
-    transport = WorkerTransport(replace(hook.settings, timeout=TIMEOUT, attempts=1), log)
+    transport = RequestsTransport(replace(hook.settings, timeout=TIMEOUT, attempts=1), log)
 
     def ask(endpoint: Callable[[Any], Request[T]], key: object) -> T | None:
         try:
@@ -104,7 +102,7 @@ def _add_datasets(told: OperatorLineage[Any, Any], hook: CensusHook, run: JsonOb
     source = ask(endpoints.get_source, _connection(sync["source_attributes"]))
     read = None if source is None else source_name(sync, source)
     if read is not None:
-        told.inputs = [InputDataset(*read)]
+        lineage.inputs = [InputDataset(*read)]
     destination = ask(endpoints.get_destination, _connection(sync["destination_attributes"]))
     written = None if destination is None else destination_name(sync, destination, hook.settings.base_url)
     if written is None:
@@ -123,7 +121,7 @@ def _add_datasets(told: OperatorLineage[Any, Any], hook: CensusHook, run: JsonOb
         output.outputFacets = {
             "outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=run["records_updated"])
         }
-    told.outputs = [output]
+    lineage.outputs = [output]
 
 
 def _connection(attributes: JsonObject) -> Any:
