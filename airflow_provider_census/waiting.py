@@ -242,24 +242,6 @@ class WaitsForSyncRun(_Task):
         """
         return f"{waiter.if_abandoned[0].upper()}{waiter.if_abandoned[1:]} in Census."
 
-    def _resume_without_event(
-        self, context: Context, waiter: RunWaiter[Any], failure: Mapping[str, Any] | None
-    ) -> Run:
-        """
-        Resume after Airflow gave up the trigger: it failed, or its time was over and no triggerer had run it.
-
-        :param failure: what Airflow says of it.
-        """
-        failure = failure or {}
-        self.log.warning("The wait in the triggerer ended without an event: %s", failure.get("error"))
-        run = self._poll_once(context, waiter)
-        if run is not None:
-            return run
-        if "timeout" in str(failure.get("error")).lower():
-            self._raise_timeout(waiter, self._wait_options().first_timeout)
-        trace = "\n".join(failure.get("traceback") or ())
-        raise CensusError(f"The wait for {waiter.name} failed, {waiter.if_abandoned}.\n{trace}".strip())
-
     def _finish(self, context: Context, run: Run) -> Run:
         """
         Take the end of a run: report it to metrics and assets, and say in the log what is no error.
