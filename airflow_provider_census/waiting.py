@@ -138,7 +138,7 @@ class WaitsForSyncRun(_Task):
     def _poll_or_defer(self, context: Context, waiter: RunWaiter[Any], options: WaitOptions) -> Run:
         """Poll once on the worker; wait in the triggerer unless the run has ended."""
         self._waiting_since = options.started
-        return self._poll_once(context, waiter) or self._defer(waiter, options)
+        return self._poll_once(context, waiter, retry_auth=True) or self._defer(waiter, options)
 
     def _defer(
         self, waiter: RunWaiter[Any], options: WaitOptions, method_name: str = "execute_complete"
