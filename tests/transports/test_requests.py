@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -56,3 +58,22 @@ def test_ten_thousand_runs_are_read_with_a_hundred_requests_over_one_connection(
         assert sum(1 for _ in CensusHook().iter_sync_runs(52)) == 10_000
     assert len(server.received) == 100
     assert server.connections == 1
+
+
+def test_threads_that_share_a_hook_count_their_own_attempts(
+    monkeypatch: pytest.MonkeyPatch, delays: list[float]
+) -> None:
+    def busy_at_first(request: Received) -> bytes:
+        seen[request.target] += 1
+        return OK if seen[request.target] == 3 else BUSY
+
+    seen: Counter[str] = Counter()
+    with Server(busy_at_first) as server, ThreadPoolExecutor(8) as pool:
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_CENSUS_DEFAULT",
+            f"census://:token-of-tests@127.0.0.1:{server.port}/http?attempts=3",
+        )
+        hook = CensusHook()
+        assert list(pool.map(hook.get_sync_run, range(1, 41))) == [RUN] * 40
+    assert set(seen.values()) == {3}
+    assert len(delays) == 80

@@ -12,6 +12,7 @@ import re
 import socket
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,39 @@ def test_a_rotated_token_is_read_from_the_connection(send: Send, monkeypatch: py
     with Server(reject_until_rotated) as server:
         assert send(GET, server.url) == RUN
     assert len(server.received) == 2
+
+
+def test_what_the_connection_says_besides_a_new_token_counts_from_then_on(
+    send: Send, delays: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reject_then_fail(request: Received) -> bytes:
+        if request.headers["authorization"] == "Bearer secret-token:new":
+            return BUSY
+        fields = {"host": server.url, "password": "secret-token:new", "extra": {"attempts": 3}}
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps({"conn_type": "census", **fields}))
+        return answer({"message": "Who?"}, 401)
+
+    with Server(reject_then_fail) as server, pytest.raises(CensusApiError, match="503"):
+        send(GET, server.url, attempts=1)
+    assert len(server.received) == 1 + 3
+    assert len(delays) == 2
+
+
+@pytest.mark.parametrize("request_", [GET, CANCEL, TRIGGER], ids=str)
+def test_a_request_that_no_transport_may_retry_is_sent_again_only_with_a_new_token(
+    send: Send, delays: list[float], monkeypatch: pytest.MonkeyPatch, request_: Request[Any]
+) -> None:
+    def reject_then_fail(request: Received) -> bytes:
+        if request.headers["authorization"] == "Bearer secret-token:new":
+            return answer({"message": "slow down"}, 429, Retry_After="7")
+        fields = {"conn_type": "census", "host": server.url, "password": "secret-token:new"}
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields))
+        return answer({"message": "Who?"}, 401)
+
+    with Server(reject_then_fail) as server, pytest.raises(CensusRateLimitError):
+        send(replace(request_, retry=False), server.url, attempts=5)
+    assert len(server.received) == 2
+    assert delays == []
 
 
 def test_a_token_that_stays_wrong_is_sent_once(send: Send) -> None:
