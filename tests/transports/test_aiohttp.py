@@ -14,11 +14,11 @@ from airflow_provider_census.hooks.census import CensusHook
 
 
 def test_a_list_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = {"status": "success", "data": [1], "pagination": {"next_page": 2}}
-    with Server(answer(page), data([2])) as server:
+    page = {"status": "success", "data": [{"id": 1}], "pagination": {"next_page": 2}}
+    with Server(answer(page), data([{"id": 2}])) as server:
         monkeypatch.setenv(
             "AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:token-of-tests@127.0.0.1:{server.port}/http"
         )
         fetched = asyncio.run(CensusHook().arun(endpoints.list_sources()))
-    assert fetched == [1, 2]
+    assert [source["id"] for source in fetched] == [1, 2]
     assert [request.connection for request in server.received] == [1, 1]
