@@ -1,19 +1,20 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""What the hook does beyond one operation of the API: going through lists, finding, waiting."""
+"""The hook: the connection behind it, what its Test button says, finding, waiting."""
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
+import asyncio
+import json
+import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import requests_mock as mock
 
 from airflow_provider_census.api import endpoints
 from airflow_provider_census.exceptions import (
-    CensusApiError,
+    CensusConfigError,
     CensusError,
     CensusLookupError,
     CensusNotFoundError,
@@ -21,10 +22,10 @@ from airflow_provider_census.exceptions import (
 )
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.sandbox import Sandbox
-from airflow_provider_census.transports.worker import WorkerTransport
 
+TOKEN = "secret-token:abc"
 SOON = 0.03
-"""Seconds between two looks."""
+"""Seconds between two polls."""
 
 NEWER: dict[str, Any] = {
     "label": "Newer",
@@ -45,7 +46,7 @@ OLDER: dict[str, Any] = {
 
 
 class Log:
-    """Keeps what is told."""
+    """Keeps what is logged."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -64,94 +65,118 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     return log
 
 
+def connect(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> CensusHook:
+    conn = {"conn_type": "census", "password": TOKEN, **fields}
+    monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(conn))
+    return CensusHook()
+
+
+@pytest.mark.parametrize("name", ["census_default", "elsewhere"])
+def test_a_hook_reads_its_own_connection_once(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", census.connection_uri)
+    hook = CensusHook(name)
+    assert len(hook.list_sources()) == 2
+    monkeypatch.delenv(f"AIRFLOW_CONN_{name.upper()}")
+    assert asyncio.run(hook.arun(endpoints.get_source(4)))["id"] == 4
+    assert hook.list_destinations()
+
+
+def test_nothing_that_the_hook_holds_shows_the_token(census: Sandbox) -> None:
+    hook = CensusHook()
+    hook.list_sources()
+    shown = f"{hook!r} {vars(hook)!r} {hook.settings!r} {hook._transport!r} {vars(hook._transport)!r}"
+    assert census.token not in shown
+
+
 @pytest.fixture
-def pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], mock.Mocker]]:
-    """Make a Census with so many pages of a hundred things, the last one short."""
-    monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", "census://:secret-token%3At@census.test")
-    with mock.Mocker() as api:
-
-        def serve(last: int) -> mock.Mocker:
-            def page(request: Any, _: Any) -> dict[str, Any]:
-                number = int(request.qs.get("page", ["1"])[0])
-                first = 100 * (number - 1)
-                following = number + 1 if number < last else None
-                items = [{"id": first + each, "of_a_page": []} for each in range(1, 101 if following else 4)]
-                return {"data": items, "pagination": {"page": number, "next_page": following}}
-
-            api.get(mock.ANY, json=page)
-            return api
-
-        yield serve
+def nobody() -> int:
+    """A port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    return port
 
 
-def test_a_list_is_read_page_by_page(pages: Callable[[int], mock.Mocker]) -> None:
-    api = pages(3)
-    runs = CensusHook().iter_sync_runs(52, order="asc")
-    assert api.call_count == 0
-    seen = []
-    for run in runs:
-        seen.append(run["id"])
-        assert api.call_count == (len(seen) - 1) // 100 + 1
-    assert seen == list(range(1, 204))
-    assert [sent.qs for sent in api.request_history] == [
-        {"order": ["asc"], "per_page": ["100"]},
-        {"order": ["asc"], "per_page": ["100"], "page": ["2"]},
-        {"order": ["asc"], "per_page": ["100"], "page": ["3"]},
-    ]
-
-
-def test_who_stops_early_reads_no_further(pages: Callable[[int], mock.Mocker]) -> None:
-    api = pages(1000)
-    assert next(run["id"] for run in CensusHook().iter_sync_runs(52) if run["id"] % 150 == 0) == 150
-    assert api.call_count == 2
-
-
-def test_one_page_is_in_memory(pages: Callable[[int], mock.Mocker], monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[int] = []
-    send = WorkerTransport.send
-
-    def counted(transport: WorkerTransport, request: Any) -> Any:
-        gc.collect()
-        kept.append(sum(type(each) is dict and "of_a_page" in each for each in gc.get_objects()))
-        return send(transport, request)
-
-    monkeypatch.setattr(WorkerTransport, "send", counted)
-    pages(4)
-    for run in CensusHook().iter_sync_runs(52):
-        assert run
-    assert len(kept) == 4
-    assert max(kept) <= 1, (
-        "when the next page is asked for, the caller has the last row, and nobody the others"
+def test_the_test_button_says_the_host_and_how_much_the_token_sees(census: Sandbox) -> None:
+    assert CensusHook().test_connection() == (
+        True,
+        f"Connected to {census.url}: the API token sees 2 sources.",
     )
 
 
-def test_rows_belong_to_the_caller(pages: Callable[[int], mock.Mocker]) -> None:
-    pages(3)
-    runs = CensusHook().iter_sync_runs(52)
-    assert [(run.pop("id"), run)[0] for run in runs] == list(range(1, 204))  # type: ignore[misc]
+def test_the_test_button_says_that_the_token_was_rejected(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works, sentence = connect(monkeypatch, host=census.url).test_connection()
+    assert not works
+    assert "HTTP 401: the token is missing or not the sandbox's; API v1 takes the API key" in sentence
+    assert sentence.endswith("; workspaces in the EU region live on app-eu.getcensus.com.")
+    assert ". " not in sentence, "the UI shows it as one sentence"
+    assert TOKEN not in sentence
 
 
-def test_a_page_that_fails_fails_the_list_when_it_is_reached(census: Sandbox) -> None:
-    hook = CensusHook()
-    for _ in range(3):
-        hook.trigger_sync(58)
-    runs = hook.iter_sync_runs(58, per_page=2)
-    before = [next(runs), next(runs)]
-    census.fail_next(status=400, path="/api/v1/syncs/58/sync_runs")
-    with pytest.raises(CensusApiError, match="HTTP 400"):
-        next(runs)
-    assert before == hook.list_sync_runs(58)[:2]
+def test_the_test_button_tries_once(census: Sandbox, monkeypatch: pytest.MonkeyPatch, nobody: int) -> None:
+    def never(seconds: float) -> None:
+        raise AssertionError(f"a delay of {seconds} s")
+
+    monkeypatch.setattr("tenacity.nap.time.sleep", never)
+    census.fail_next(5, status=429)
+    assert not CensusHook().test_connection()[0]
+    assert len(census.requests) == 1
+    works, sentence = connect(monkeypatch, host=f"http://127.0.0.1:{nobody}").test_connection()
+    assert not works
+    assert "refused" in sentence
 
 
-def test_one_page_that_was_asked_for_is_all(pages: Callable[[int], mock.Mocker]) -> None:
-    api = pages(3)
-    assert [run["id"] for run in CensusHook().iter_sync_runs(52, page=2)][::99] == [101, 200]
-    assert api.call_count == 1
+def test_the_test_button_says_that_the_host_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    works, sentence = connect(monkeypatch, host="census.invalid").test_connection()
+    assert not works
+    assert sentence.startswith("GET /sources to https://census.invalid failed: ")
+    assert TOKEN not in sentence
 
 
-def test_what_is_no_request_is_refused(census: Sandbox) -> None:
-    with pytest.raises(ValueError, match=r"request must be made by .*api\.endpoints, not 'api/v1/syncs'"):
-        CensusHook().run("api/v1/syncs")  # type: ignore[arg-type]
+def test_the_test_button_says_that_nobody_responded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        hook = connect(monkeypatch, host="127.0.0.1", port=port, schema="http", extra={"timeout": 0.2})
+        works, sentence = hook.test_connection()
+    assert (works, sentence) == (
+        False,
+        f"GET /sources to http://127.0.0.1:{port} failed: no response within 0.2 s.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"password": ""}, "field 'password' is empty"),
+        ({"host": "app.getcensus.com/x"}, "field 'host' must be a host"),
+        ({"extra": {"timeout": "soon"}}, "field 'timeout'"),
+    ],
+)
+def test_the_test_button_says_which_field_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], said: str
+) -> None:
+    works, sentence = connect(monkeypatch, **fields).test_connection()
+    assert not works
+    assert said in sentence
+    assert "host app.getcensus.com" in sentence
+    assert "\n" not in sentence
+
+
+def test_the_test_button_says_that_there_is_no_connection() -> None:
+    works, sentence = CensusHook("not_there").test_connection()
+    assert not works
+    assert "not_there" in sentence
+
+
+def test_a_wrong_connection_is_the_same_error_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = connect(monkeypatch, password=None)
+    with pytest.raises(CensusConfigError, match="'password'"):
+        hook.list_sources()
+    with pytest.raises(CensusConfigError, match="'password'"):
+        asyncio.run(hook.arun(endpoints.list_sources()))
 
 
 def test_the_latest_run_takes_one_request(census: Sandbox) -> None:
@@ -181,7 +206,7 @@ def test_a_sync_is_found_by_its_label(census: Sandbox) -> None:
         ("xyz", "none"),
     ],
 )
-def test_a_label_that_no_sync_has_is_answered_with_near_ones(census: Sandbox, label: str, said: str) -> None:
+def test_a_label_that_no_sync_has_is_an_error_with_near_ones(census: Sandbox, label: str, said: str) -> None:
     with pytest.raises(
         CensusLookupError, match=rf"^No sync has the label '{label}'. Near matches: {said}"
     ) as none:
@@ -210,7 +235,7 @@ def test_syncs_without_a_label_are_not_in_the_way(census: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("label", [None, "", " ", 52, "{{ params.label }}"])
-def test_what_cannot_be_a_label_is_not_looked_for(census: Sandbox, label: Any) -> None:
+def test_what_cannot_be_a_label_is_not_searched_for(census: Sandbox, label: Any) -> None:
     with pytest.raises(ValueError, match=r"^label "):
         CensusHook().find_sync(label)
     assert census.requests == []
@@ -244,14 +269,14 @@ def test_a_cancelled_run_has_ended(census: Sandbox) -> None:
     assert hook.wait_for_sync_run(hook.trigger_sync(56), poll_interval=SOON)["canceled"] is True
 
 
-def test_the_log_tells_the_progress_of_a_run(census: Sandbox, log: Log) -> None:
+def test_the_log_has_the_progress_of_a_run(census: Sandbox, log: Log) -> None:
     hook = CensusHook()
     sync_run_id = hook.trigger_sync(57)
     with pytest.raises(CensusTimeoutError):
         hook.wait_for_sync_run(sync_run_id, poll_interval=SOON, timeout=5 * SOON)
-    told = [line for line in log.lines if line.startswith(f"Sync run {sync_run_id} of sync 57: ")]
-    assert told
-    assert len(told) == len(set(told))
+    progress = [line for line in log.lines if line.startswith(f"Sync run {sync_run_id} of sync 57: ")]
+    assert progress
+    assert len(progress) == len(set(progress))
 
 
 @pytest.mark.parametrize("timeout", [0, 0.1])
@@ -296,10 +321,10 @@ def test_a_refresh_is_waited_for(
     key = getattr(hook, refresh)(*args)
     hook.wait_for_refresh(status(*args, key), poll_interval=SOON, timeout=30)
     assert hook.run(status(*args, key)) == "completed"
-    told = [line for line in log.lines if line.startswith("The refresh of /")]
-    assert told[-1].endswith("_status: completed")
-    # On a busy machine, the refresh may have ended before the first look.
-    assert all(line.endswith("_status: processing") for line in told[:-1])
+    progress = [line for line in log.lines if line.startswith("The refresh of /")]
+    assert progress[-1].endswith("_status: completed")
+    # On a busy machine, the refresh may have ended before the first poll.
+    assert all(line.endswith("_status: processing") for line in progress[:-1])
 
 
 def test_a_refresh_that_takes_too_long(census: Sandbox) -> None:
@@ -311,8 +336,8 @@ def test_a_refresh_that_takes_too_long(census: Sandbox) -> None:
         hook.wait_for_refresh(status, timeout=0)
 
 
-def test_a_refresh_that_ends_otherwise(pages: Callable[[int], mock.Mocker]) -> None:
-    pages(1).get(mock.ANY, json={"status": "failed"})
+def test_a_refresh_that_ends_otherwise(census: Sandbox) -> None:
+    census.fail_next(status=200, body=b'{"status": "failed"}', method="GET")
     with pytest.raises(CensusError, match="GET /sources/4/refresh_tables_status asks for ended as 'failed'"):
         CensusHook().wait_for_refresh(endpoints.get_refresh_source_tables_status(4, 7))
 
