@@ -323,11 +323,6 @@ class CensusHook(OldMethods, BaseHook):
         """
         return drive(flow, self._transport.send, sleep)
 
-    async def adrive(self, flow: Flow[T]) -> T:
-        """Run a flow on an event loop, as :meth:`drive` does on a worker."""
-        async with self.aopen() as transport:
-            return await adrive(flow, transport.send)
-
     @asynccontextmanager
     async def aopen(self, *, shared: bool = True) -> AsyncIterator[AiohttpTransport]:
         """
@@ -351,15 +346,6 @@ class CensusHook(OldMethods, BaseHook):
         :raises CensusConfigError: if a field is missing or cannot be used.
         """
         return self._settings or self._read_connection()
-
-    async def asettings(self) -> Settings:
-        """
-        What the connection says, for use on an event loop.
-
-        :raises CensusConfigError: if a field is missing or cannot be used.
-        """
-        async with self.aopen() as transport:
-            return await transport.settings()
 
     def _read_connection(self) -> Settings:
         return self._use(self.get_connection(self.census_conn_id))

@@ -19,8 +19,8 @@ from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import TaskDeferred, timezone
 from bad_census import BadCensus
 
-from airflow_provider_census.api import flows, retries
-from airflow_provider_census.api.polling import Polling
+from airflow_provider_census.api import endpoints, retries, triggering
+from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.exceptions import (
     CensusApiError,
     CensusAuthError,
@@ -114,7 +114,7 @@ rows = pytest.mark.parametrize("row", FAULTS.values(), ids=FAULTS)
 def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadCensus]:
     if airflow.__version__.startswith("2."):  # it would look for the first poke in its database
         monkeypatch.setattr("airflow.sensors.base._orig_start_date", lambda **_: None)
-    hooks.CLAIMED.clear()  # whose ids are those of another test's Census
+    hooks.OWNED_RUN_IDS.clear()  # whose ids are those of another test's Census
     census = BadCensus()
     uri = f"census://:secret-token%3Aof-the-tests@127.0.0.1:{census.port}/http?attempts=2&timeout=1"
     monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", uri)
@@ -124,20 +124,19 @@ def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadCensus]:
 
 @pytest.fixture(autouse=True)
 def recovers(monkeypatch: pytest.MonkeyPatch, census: BadCensus) -> SimpleNamespace:
-    """Nobody waits; where a refusing Census is to recover, it does in the second pause."""
-    recovery = SimpleNamespace(after=1, pauses=0)
+    """Nobody waits; where a refusing Census is to recover, it does at the second delay."""
+    recovery = SimpleNamespace(after=1, delays=0)
 
-    def pause(*_: Any) -> float:
-        recovery.pauses += 1
-        if recovery.pauses >= recovery.after:
+    def delay(*_: Any, **__: Any) -> float:
+        recovery.delays += 1
+        if recovery.delays >= recovery.after:
             census.listen()
         return 0.0
 
-    monkeypatch.setattr(retries, "pause", pause)
-    monkeypatch.setattr(Polling, "pause", lambda *_, **__: pause())
-    monkeypatch.setattr(flows, "AUTH_PAUSE", 0.0)
-    monkeypatch.setattr(retries, "LONGEST_RETRY_AFTER", 0.0)
-    monkeypatch.setattr(flows, "SEARCH_PAUSES", (0.0, 0.001, 0.002))
+    monkeypatch.setattr(retries, "backoff", delay)
+    monkeypatch.setattr(WaitOptions, "interval", delay)
+    monkeypatch.setattr(WaitOptions, "startup_jitter", lambda *_: 0.0)
+    monkeypatch.setattr(triggering, "SEARCH_ATTEMPTS", 3)
     return recovery
 
 
@@ -194,7 +193,7 @@ def test_what_is_no_fault_is_none(census: BadCensus) -> None:
     run_id = CensusHook().trigger_sync(52)
     assert [*census.runs] == [run_id]
     assert CensusHook().get_sync_run(run_id)["id"] == run_id
-    assert asyncio.run(CensusHook().arun(flows.endpoints.get_sync_run(run_id)))["id"] == run_id
+    assert asyncio.run(CensusHook().arun(endpoints.get_sync_run(run_id)))["id"] == run_id
 
 
 @pytest.mark.parametrize(
@@ -293,12 +292,12 @@ def test_waiting_gets_over_whatever_passes(
     row = FAULTS[name]
     wait = waiting(way, census)
     if row.fault is None:
-        # It is refused from the first look at the run on, for some pauses.
+        # It is refused from the first poll of the run on, for some delays.
         recovers.after = 5
         carry_out = census._carry_out
 
         def refuse_from_now_on(kind: str, key: int) -> bytes:
-            if kind in {"trigger", "run"} and not recovers.pauses:
+            if kind in {"trigger", "run"} and not recovers.delays:
                 census.close()
             return carry_out(kind, key)
 
@@ -320,15 +319,28 @@ def expect_task_error(error: Error | None, act: Callable[[], Any]) -> Any:
     return None
 
 
-@pytest.mark.parametrize("way", WAITS)
+@pytest.mark.parametrize("way", [way for way in WAITS if way != "sensor, reschedule"])
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("times", [1, 2])
 def test_waiting_gets_over_a_token_that_is_rejected_twice(
     census: BadCensus, way: str, status: int, times: int
 ) -> None:
     wait = waiting(way, census)
-    strike(census, FAULTS[str(status)], "run", times)
+    census.fault = FAULTS[str(status)].fault
+    first = 1 if "deferred" in way else 0  # before it defers, a task polls once
+    census.strikes = lambda kind, _, earlier: kind == "run" and first <= earlier < first + times
     assert wait()
+
+
+@pytest.mark.parametrize("way", ["operator deferred", "sensor, reschedule", "sensor, deferred"])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_poll_that_stands_alone_does_not_get_over_a_rejected_token(
+    census: BadCensus, way: str, status: int
+) -> None:
+    wait = waiting(way, census)
+    strike(census, FAULTS[str(status)], "run", 1)
+    with pytest.raises(CensusAuthError):
+        wait()
 
 
 @pytest.mark.parametrize("way", ["operator on the worker", "operator deferred"])
@@ -350,6 +362,6 @@ def test_the_token_does_not_travel_along_with_a_redirect(census: BadCensus) -> N
     with pytest.raises(CensusApiError, match="redirected to http://127"):
         CensusHook().get_sync_run(run_id)
     with pytest.raises(CensusApiError, match="redirected to http://127"):
-        asyncio.run(CensusHook().arun(flows.endpoints.get_sync_run(run_id)))
+        asyncio.run(CensusHook().arun(endpoints.get_sync_run(run_id)))
     assert elsewhere.headers == []
     elsewhere.close()

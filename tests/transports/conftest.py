@@ -57,8 +57,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Take note of the pauses between attempts, without making them."""
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Take note of the delays between attempts, without making them."""
     made: list[float] = []
     sleep = asyncio.sleep
 

@@ -1,10 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""The transports of worker and triggerer do alike, over real sockets."""
+"""What the transports of worker and triggerer do alike, over real sockets."""
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import logging
@@ -12,16 +11,16 @@ import re
 import socket
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from servers import CLOSE, DRIP, HANG, RESET, Authority, Proxy, Received, Server, answer, data
 
 import airflow_provider_census
-from airflow_provider_census.api import endpoints, flows, responses
+from airflow_provider_census.api import endpoints, responses
 from airflow_provider_census.api.request import Request
 from airflow_provider_census.exceptions import (
     CensusApiError,
@@ -61,7 +60,7 @@ BODY = json.dumps({"status": "success", "data": RUN}).encode()
         answer(BODY, Content_Type="text/plain; charset=utf-16"),
     ],
 )
-def test_an_answer_is_read_however_it_is_sent(send: Send, reply: bytes) -> None:
+def test_a_response_is_read_however_it_is_sent(send: Send, reply: bytes) -> None:
     with Server(reply) as server:
         assert send(GET, server.url) == RUN
 
@@ -90,7 +89,7 @@ def test_a_request_says_who_sends_it_and_for_whom(send: Send) -> None:
         (answer({"status": "error", "message": "Paused"}), CensusApiError, 200, "Paused"),
         (answer(b""), CensusApiError, 200, "no body"),
         (answer(b'{"status'), CensusApiError, 200, "not JSON"),
-        (answer(b" " * (responses.LONGEST_ANSWER + 1)), CensusApiError, 200, "longer than 8 MiB"),
+        (answer(b" " * (responses.MAX_BODY + 1)), CensusApiError, 200, "longer than 8 MiB"),
         (answer(b"x" * 1_000_000, 500), CensusApiError, 500, "xxx…"),
     ],
 )
@@ -105,8 +104,8 @@ def test_an_error_is_read_alike(
     assert (caught.value.method, caught.value.path) == ("GET", "/sync_runs/94")
 
 
-def test_an_answer_that_drips_is_given_up_in_time(send: Send) -> None:
-    with Server(DRIP) as server, pytest.raises(CensusConnectionError, match=r"no answer within 0\.2 s"):
+def test_a_response_that_drips_is_given_up_in_time(send: Send) -> None:
+    with Server(DRIP) as server, pytest.raises(CensusConnectionError, match=r"no response within 0\.2 s"):
         send(GET, server.url, timeout=0.2)
 
 
@@ -118,17 +117,17 @@ def test_an_answer_that_drips_is_given_up_in_time(send: Send) -> None:
         answer(b"no gzip", Content_Encoding="gzip"),
     ],
 )
-def test_an_answer_that_breaks_off_is_one_line_without_an_http_status(send: Send, reply: bytes) -> None:
+def test_a_response_that_breaks_off_is_one_line_without_an_http_status(send: Send, reply: bytes) -> None:
     with Server(reply) as server, pytest.raises(CensusConnectionError) as caught:
         send(GET, server.url, timeout=5)
-    told = caught.value.args[0]
-    assert told.startswith(f"GET /sync_runs/94 to {server.url} failed: ")
-    assert "\n" not in told
-    assert "400" not in told.replace(server.url, "")
-    assert not told.endswith("..")
+    message = caught.value.args[0]
+    assert message.startswith(f"GET /sync_runs/94 to {server.url} failed: ")
+    assert "\n" not in message
+    assert "400" not in message.replace(server.url, "")
+    assert not message.endswith("..")
 
 
-def test_a_token_that_was_rotated_is_looked_up(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rotated_token_is_read_from_the_connection(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
     def reject_until_rotated(request: Received) -> bytes:
         if request.headers["authorization"] == "Bearer secret-token:new":
             return data(RUN)
@@ -139,6 +138,39 @@ def test_a_token_that_was_rotated_is_looked_up(send: Send, monkeypatch: pytest.M
     with Server(reject_until_rotated) as server:
         assert send(GET, server.url) == RUN
     assert len(server.received) == 2
+
+
+def test_what_the_connection_says_besides_a_new_token_counts_from_then_on(
+    send: Send, delays: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reject_then_fail(request: Received) -> bytes:
+        if request.headers["authorization"] == "Bearer secret-token:new":
+            return BUSY
+        fields = {"host": server.url, "password": "secret-token:new", "extra": {"attempts": 3}}
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps({"conn_type": "census", **fields}))
+        return answer({"message": "Who?"}, 401)
+
+    with Server(reject_then_fail) as server, pytest.raises(CensusApiError, match="503"):
+        send(GET, server.url, attempts=1)
+    assert len(server.received) == 1 + 3
+    assert len(delays) == 2
+
+
+@pytest.mark.parametrize("request_", [GET, CANCEL, TRIGGER], ids=str)
+def test_a_request_that_no_transport_may_retry_is_sent_again_only_with_a_new_token(
+    send: Send, delays: list[float], monkeypatch: pytest.MonkeyPatch, request_: Request[Any]
+) -> None:
+    def reject_then_fail(request: Received) -> bytes:
+        if request.headers["authorization"] == "Bearer secret-token:new":
+            return answer({"message": "slow down"}, 429, Retry_After="7")
+        fields = {"conn_type": "census", "host": server.url, "password": "secret-token:new"}
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields))
+        return answer({"message": "Who?"}, 401)
+
+    with Server(reject_then_fail) as server, pytest.raises(CensusRateLimitError):
+        send(replace(request_, retry=False), server.url, attempts=5)
+    assert len(server.received) == 2
+    assert delays == []
 
 
 def test_a_token_that_stays_wrong_is_sent_once(send: Send) -> None:
@@ -187,12 +219,12 @@ def test_a_redirect_takes_the_token_nowhere(send: Send, status: int) -> None:
         (chunked(b"{", end=b"Connection: close\r\n"), ""),
         (answer(b"no gzip", Content_Encoding="gzip"), ""),
         (b"SSH-2.0-OpenSSH\r\nConnection: close\r\n\r\n", ""),
-        (HANG, "no answer within 0.2 s"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "no answer within 0.2 s"),
+        (HANG, "no response within 0.2 s"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "no response within 0.2 s"),
     ],
     ids=["reset", "closed", "truncated", "chunks", "gzip", "not HTTP", "silent", "stuck"],
 )
-def test_no_complete_answer_is_an_error_that_knows_the_request_was_sent(
+def test_no_complete_response_is_an_error_that_knows_the_request_was_sent(
     send: Send, reply: bytes, words: str
 ) -> None:
     with Server(reply) as server, pytest.raises(CensusConnectionError) as caught:
@@ -260,7 +292,7 @@ def test_no_error_shows_the_token(send: Send, reply: bytes) -> None:
 OK = data(RUN)
 BUSY = answer({"message": "busy"}, 503)
 TIMES = [
-    # failure; requests that the server sees of one that may be repeated, and of one that may not
+    # failure; requests that the server sees of one that is idempotent, and of one that is not
     (RESET, 3, 1),
     (BUSY, 3, 1),
     (answer(b"", 500), 3, 1),
@@ -276,41 +308,41 @@ TIMES = [
 ]
 
 
-@pytest.mark.parametrize(("failure", "repeated", "unrepeated"), TIMES)
+@pytest.mark.parametrize(("failure", "idempotent", "other"), TIMES)
 @pytest.mark.parametrize("request_", [GET, CANCEL, TRIGGER], ids=str)
 def test_a_failure_that_may_pass_is_tried_again_where_that_is_safe(
     transport: str,
     send: Send,
-    pauses: list[float],
+    delays: list[float],
     request_: Request[Any],
     failure: bytes,
-    repeated: int,
-    unrepeated: int,
+    idempotent: int,
+    other: int,
 ) -> None:
     with Server(failure) as server, pytest.raises(CensusError):
         send(request_, server.url, attempts=3)
-    attempts = repeated if request_.repeatable else unrepeated
+    attempts = idempotent if request_.idempotent else other
     # aiohttp by itself sends a GET once more at once if the connection breaks.
     each = 2 if (transport, request_.method, failure) == ("triggerer", "GET", RESET) else 1
     assert len(server.received) == attempts * each
-    assert len(pauses) == attempts - 1
+    assert len(delays) == attempts - 1
 
 
 def test_nobody_listening_is_tried_again_also_for_a_trigger(
-    send: Send, pauses: list[float], nobody: str
+    send: Send, delays: list[float], nobody: str
 ) -> None:
     with pytest.raises(CensusConnectionError):
         send(TRIGGER, nobody, attempts=4)
-    assert len(pauses) == 3
+    assert len(delays) == 3
 
 
-def test_a_retry_that_succeeds_is_all_the_caller_sees(send: Send, pauses: list[float]) -> None:
+def test_a_retry_that_succeeds_is_all_the_caller_sees(send: Send, delays: list[float]) -> None:
     with Server(RESET, BUSY, answer(b""), OK) as server:
         assert send(GET, server.url, attempts=5) == RUN
     assert len(server.received) == 4
 
 
-def test_census_is_given_the_time_it_asks_for(send: Send, pauses: list[float]) -> None:
+def test_census_is_given_the_time_it_asks_for(send: Send, delays: list[float]) -> None:
     noon = {"Date": "Wed, 21 Oct 2026 12:00:00 GMT"}
     with Server(
         answer(b"", 429, Retry_After="7"),
@@ -319,11 +351,11 @@ def test_census_is_given_the_time_it_asks_for(send: Send, pauses: list[float]) -
         OK,
     ) as server:
         assert send(GET, server.url, attempts=5) == RUN
-    assert pauses == [7.0, 90.0, 120.0]
+    assert delays == [7.0, 90.0, 120.0]
 
 
 def test_each_retry_is_one_line_in_the_log(
-    send: Send, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+    send: Send, delays: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[str] = []
     log = logging.getLogger("retries")
@@ -340,59 +372,6 @@ def test_each_retry_is_one_line_in_the_log(
         rf"^WARNING POST /sync_runs/94/cancel to {server.url} failed: .* 2 of 5.* \d\.\d s", broken
     )
     assert TOKEN not in "".join(lines)
-
-
-def test_a_hook_keeps_its_connection_on_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Server(OK, answer(b"{}", 404), data([]), answer({"data": {"id": 94, "status": "x"}})) as server:
-        monkeypatch.setenv(
-            "AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:token-of-tests@127.0.0.1:{server.port}/http"
-        )
-        hook = CensusHook()
-        hook.get_sync_run(94)
-        with pytest.raises(CensusNotFoundError):
-            hook.get_sync_run(95)
-        hook.list_sources()
-        hook.get_sync_run(94)
-    assert [request.connection for request in server.received] == [1, 1, 1, 1]
-
-
-def test_a_wait_keeps_its_connection_on_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Server(OK, OK, BUSY, OK, data({"id": 94, "status": "completed"})) as server:
-        monkeypatch.setenv(
-            "AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:token-of-tests@127.0.0.1:{server.port}/http"
-        )
-        assert CensusHook().wait_for_sync_run(94, poll_interval=0.001)["status"] == "completed"
-    assert [request.connection for request in server.received] == [1] * 5
-
-
-def test_ten_thousand_runs_are_read_with_a_hundred_requests_over_one_connection(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def page(request: Received) -> bytes:
-        number = int(dict(parse_qsl(urlsplit(request.target).query)).get("page", 1))
-        runs = [{"id": 100 * number + each} for each in range(100)]
-        following = number + 1 if number < 100 else None
-        return answer({"data": runs, "pagination": {"page": number, "next_page": following}})
-
-    with Server(page) as server:
-        monkeypatch.setenv(
-            "AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:token-of-tests@127.0.0.1:{server.port}/http"
-        )
-        assert sum(1 for _ in CensusHook().iter_sync_runs(52)) == 10_000
-    assert len(server.received) == 100
-    assert server.connections == 1
-
-
-def test_a_flow_keeps_its_connection_in_the_triggerer(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = {"status": "success", "data": [1], "pagination": {"next_page": 2}}
-    with Server(answer(page), data([2])) as server:
-        monkeypatch.setenv(
-            "AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:token-of-tests@127.0.0.1:{server.port}/http"
-        )
-        hook = CensusHook()
-        fetched = asyncio.run(hook.adrive(flows.fetch(endpoints.list_sources(), server.url)))
-    assert fetched == [1, 2]
-    assert [request.connection for request in server.received] == [1, 1]
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
@@ -496,7 +475,7 @@ def test_a_proxy_that_refuses_is_an_error_that_knows_nothing_was_sent(
 
 
 @pytest.mark.parametrize("lost", [CLOSE, RESET])
-def test_an_answer_that_is_lost_behind_a_proxy_is_an_error_that_knows_the_request_was_sent(
+def test_a_response_that_is_lost_behind_a_proxy_is_an_error_that_knows_the_request_was_sent(
     send: Send, authority: Authority, monkeypatch: pytest.MonkeyPatch, lost: bytes
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
