@@ -1,30 +1,33 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""Plays a flow without a socket and without waiting: answers come from a script, pauses move a clock."""
+"""Drives a flow without a socket and without waiting: responses come from a script, sleeping moves a clock."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from airflow_provider_census.api.flows import Answer, Pause
+from airflow_provider_census.api.flow import Flow
+from airflow_provider_census.api.request import Response
 from airflow_provider_census.exceptions import (
     CensusApiError,
     CensusAuthError,
     CensusConnectionError,
-    CensusError,
     CensusNotFoundError,
     CensusRateLimitError,
 )
+from airflow_provider_census.transports.driver import drive
 
-KINDS = {401: CensusAuthError, 403: CensusAuthError, 404: CensusNotFoundError, 429: CensusRateLimitError}
+T = TypeVar("T")
+
+ERRORS = {401: CensusAuthError, 403: CensusAuthError, 404: CensusNotFoundError, 429: CensusRateLimitError}
 
 
-def refusal(status: int, *, retry_after: float | None = None, unusable: bool = False) -> CensusApiError:
-    """An answer that is none, as the reader of answers tells of it."""
-    return KINDS.get(status, CensusApiError)(
-        f"Census answered with {status}.",
+def api_error(status: int, *, retry_after: float | None = None, unusable: bool = False) -> CensusApiError:
+    """An error response, as ``responses.parse`` raises it."""
+    return ERRORS.get(status, CensusApiError)(
+        f"Census responded with {status}.",
         status_code=status,
         message="no",
         method="POST",
@@ -34,8 +37,8 @@ def refusal(status: int, *, retry_after: float | None = None, unusable: bool = F
     )
 
 
-def lost(*, sent: bool) -> CensusConnectionError:
-    """A request that came to no answer."""
+def connection_error(*, sent: bool) -> CensusConnectionError:
+    """A request without a response."""
     return CensusConnectionError("The connection broke.", sent=sent)
 
 
@@ -46,7 +49,7 @@ def sync_run(status: str = "working", **fields: Any) -> dict[str, Any]:
 
 @dataclass
 class Clock:
-    """A clock that only moves when told."""
+    """A clock that only moves when it is set."""
 
     time: float = 1_700_000_000.0
 
@@ -56,7 +59,7 @@ class Clock:
 
 @dataclass
 class Log:
-    """Remembers what was said, and when."""
+    """Records the lines that are logged, and when the warnings among them were."""
 
     clock: Clock = field(default_factory=Clock)
     lines: list[tuple[str, str]] = field(default_factory=list)
@@ -69,45 +72,47 @@ class Log:
         self.lines.append(("warning", message % values))
         self.warned_at.append(self.clock())
 
-    exception = warning
-
-    def said(self, words: str) -> int:
+    def count(self, words: str) -> int:
         """How many lines hold these words."""
         return sum(words in line for _, line in self.lines)
 
 
 @dataclass
-class Play:
-    """What a flow did: when it looked, how long it paused."""
+class FlowRunner:
+    """
+    Drives flows over a script.
 
-    clock: Clock
-    looked_at: list[float] = field(default_factory=list)
-    pauses: list[float] = field(default_factory=list)
+    :ivar requested_at: when requests were sent.
+    :ivar delays: what the flows slept.
+    """
 
-    def run(self, flow: Any, answer: Callable[[Any], Any]) -> Any:
-        """Drive a flow as the hook does; ``answer`` gives the value for a request, or an error."""
-        result: Any = None
-        error: CensusError | None = None
-        while True:
-            try:
-                step = flow.send(result) if error is None else flow.throw(error)
-            except StopIteration as stop:
-                return stop.value
-            result = error = None
-            if isinstance(step, Pause):
-                assert step.seconds >= 0
-                self.pauses.append(step.seconds)
-                self.clock.time += step.seconds
-                continue
-            self.looked_at.append(self.clock())
-            came = answer(step)
-            if isinstance(came, CensusError):
-                error = came
-            else:
-                result = came if isinstance(came, Answer) else Answer(came, None)
+    clock: Clock = field(default_factory=Clock)
+    requested_at: list[float] = field(default_factory=list)
+    delays: list[float] = field(default_factory=list)
+
+    def run(self, flow: Flow[T], respond: Callable[[Any], Any]) -> T:
+        """
+        Drive a flow to its end.
+
+        :param respond: gives the value or the response for a request, or the error to raise instead.
+        """
+
+        def send(request: Any) -> Response[Any]:
+            self.requested_at.append(self.clock())
+            response = respond(request)
+            if isinstance(response, BaseException):
+                raise response
+            return response if isinstance(response, Response) else Response(response, None)
+
+        def sleep(seconds: float) -> None:
+            assert seconds >= 0
+            self.delays.append(seconds)
+            self.clock.time += seconds
+
+        return drive(flow, send, sleep)
 
 
-def one_by_one(answers: Iterable[Any]) -> Callable[[Any], Any]:
-    """Give these answers in their order, whatever is asked."""
-    left = iter(answers)
+def in_order(responses: Iterable[Any]) -> Callable[[Any], Any]:
+    """Respond with these, in their order, whatever is requested."""
+    left = iter(responses)
     return lambda _request: next(left)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
-from playing import Clock, Log, Play, lost, one_by_one, refusal, sync_run
+from flow_helpers import Clock, Log, FlowRunner, connection_error, in_order, api_error, sync_run
 
 from airflow_provider_census.api import flows
 from airflow_provider_census.api.flows import Answer
@@ -37,16 +37,16 @@ class Fault:
 
 
 SURELY_NOT_DONE = [
-    lost(sent=False),
-    refusal(429),
-    refusal(429, retry_after=0.0),
-    refusal(429, retry_after=30.0),
-    refusal(503, retry_after=2.0),
+    connection_error(sent=False),
+    api_error(429),
+    api_error(429, retry_after=0.0),
+    api_error(429, retry_after=30.0),
+    api_error(503, retry_after=2.0),
 ]
 PERHAPS_DONE = [
-    lost(sent=True),
-    *(refusal(status) for status in (408, 425, 500, 502, 503, 504, 524)),
-    refusal(200, unusable=True),
+    connection_error(sent=True),
+    *(api_error(status) for status in (408, 425, 500, 502, 503, 504, 524)),
+    api_error(200, unusable=True),
 ]
 
 
@@ -116,7 +116,7 @@ class Census:
     def list(self, request: Any) -> Any:
         assert (request.params["order"], request.params["page"]) == ("desc", 1)
         if self.lists_fail and self.lists_fail.pop(0):
-            return lost(sent=True)
+            return connection_error(sent=True)
         shown = [run for run in self.runs if run.visible_from <= self.now]
         newest = sorted(shown, key=lambda run: run.id, reverse=True)[: request.params["per_page"]]
         return Answer([as_census(run) for run in newest], float(int(self.now)))
@@ -151,7 +151,7 @@ def trigger(
         rng=random.Random(0),
         before=before,
     )
-    found: int = Play(census.clock).run(flow, census.answer)
+    found: int = FlowRunner(census.clock).run(flow, census.answer)
     return found
 
 
@@ -182,7 +182,7 @@ OTHERS_BEFORE = st.lists(st.tuples(st.floats(0, 30), STATUSES, st.booleans()), m
 )
 @example(
     # Another task's run in the same second, just before; ours is never started by the first request.
-    faults=[Fault(lost(sent=True))],
+    faults=[Fault(connection_error(sent=True))],
     lists_fail=[],
     others=[(0.001, "working", False)],
     claimed_later=0,
@@ -207,7 +207,7 @@ def test_exactly_one_run_is_started_and_its_id_returned(
     census = Census(clock, skew, lag, [], [], our_status)
     for earlier, status, full in sorted(others, reverse=True):
         census.start(status=status, full_sync=full).created -= earlier
-    before = Play(clock).run(flows.survey(52), census.answer)
+    before = FlowRunner(clock).run(flows.survey(52), census.answer)
     claimed = {census.start(status="working", full_sync=full_sync).id for _ in range(claimed_later)}
     if full_sync:  # and somebody else starts one that is not full
         census.start(status="working", full_sync=False)
@@ -252,7 +252,7 @@ def test_fifty_faults_of_a_kind_start_fifty_runs(error: CensusError, executed: b
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 302])
 def test_a_refusal_is_final(status: int) -> None:
-    census = Census(Clock(), faults=[Fault(refusal(status))])
+    census = Census(Clock(), faults=[Fault(api_error(status))])
     with pytest.raises(CensusApiError) as raised:
         trigger(census, full_sync=False, claimed=set(), before=None)
     assert raised.value.status_code == status
@@ -317,14 +317,14 @@ def test_which_run_is_taken(runs: list[dict[str, Any]], known: dict[str, Any], f
 
 
 def test_what_was_concluded_is_said_with_what_it_was_concluded_from() -> None:
-    census, log = Census(Clock(), faults=[Fault(lost(sent=True), executed=True)]), Log()
+    census, log = Census(Clock(), faults=[Fault(connection_error(sent=True), executed=True)]), Log()
     trigger(census, full_sync=False, claimed=set(), before=None, log=log)
-    assert log.said("Nobody knows whether that started a run of sync 52; looking for it.") == 1
-    assert log.said(f"Sync run {census.ours[0]} was created at 20") == 1
-    census, log = Census(Clock(), faults=[Fault(refusal(502))]), Log()
+    assert log.count("Nobody knows whether that started a run of sync 52; looking for it.") == 1
+    assert log.count(f"Sync run {census.ours[0]} was created at 20") == 1
+    census, log = Census(Clock(), faults=[Fault(api_error(502))]), Log()
     trigger(census, full_sync=False, claimed=set(), before=None, log=log)
-    assert log.said("No new run of sync 52 in 15 s: it was not started.") == 1
-    assert log.said("ttempt 1 of 20") == 1
+    assert log.count("No new run of sync 52 in 15 s: it was not started.") == 1
+    assert log.count("ttempt 1 of 20") == 1
 
 
 def test_a_run_that_goes_on_is_found_and_no_other() -> None:
@@ -332,7 +332,7 @@ def test_a_run_that_goes_on_is_found_and_no_other() -> None:
 
     def found(since: float) -> Any:
         flow = flows.find_active(52, full_sync=False, since=1_700_000_000.0 + since)
-        return Play(Clock()).run(flow, one_by_one([Answer(runs, None)]))
+        return FlowRunner(Clock()).run(flow, in_order([Answer(runs, None)]))
 
     assert found(0) == runs[2]
     assert found(4) is None
@@ -340,5 +340,5 @@ def test_a_run_that_goes_on_is_found_and_no_other() -> None:
 
 def test_a_survey_takes_note_of_the_highest_id_and_of_census_clock() -> None:
     runs = [sync_run(id=3), sync_run(id=9), sync_run(id=4)]
-    assert Play(Clock()).run(flows.survey(52), one_by_one([Answer(runs, 17.0)])) == flows.Before(9, 17.0)
-    assert Play(Clock()).run(flows.survey(52), one_by_one([Answer([], None)])) == flows.Before(0, None)
+    assert FlowRunner(Clock()).run(flows.survey(52), in_order([Answer(runs, 17.0)])) == flows.Before(9, 17.0)
+    assert FlowRunner(Clock()).run(flows.survey(52), in_order([Answer([], None)])) == flows.Before(0, None)
