@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""Starting a sync exactly once, against a model of Census that loses requests and answers."""
+"""Starting a sync exactly once, against a model of Census that loses requests and responses."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from flow_helpers import Clock, FlowRunner, Log, api_error, connection_error, in_order, sync_run
 from hypothesis import event, example, given
 from hypothesis import strategies as st
-from flow_helpers import Clock, Log, FlowRunner, connection_error, in_order, api_error, sync_run
 
-from airflow_provider_census.api import flows
-from airflow_provider_census.api.flows import Answer
-from airflow_provider_census.exceptions import CensusApiError, CensusConnectionError, CensusError
+from airflow_provider_census.api import endpoints, triggering
+from airflow_provider_census.api.request import Response
+from airflow_provider_census.api.triggering import RunMatcher, RunsSnapshot
+from airflow_provider_census.exceptions import (
+    CensusApiError,
+    CensusConnectionError,
+    CensusError,
+    CensusTaskKilled,
+)
+from airflow_provider_census.transports.driver import drive
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Fault:
     """
     What happens to one request to start a sync.
 
-    :ivar error: what comes back instead of an answer.
+    :ivar error: what comes back instead of a response.
     :ivar executed: whether it started a run all the same.
     :ivar late: seconds until the run that it started appears in the list.
     :ivar hangs: seconds until the error comes.
@@ -36,14 +43,14 @@ class Fault:
     hangs: float = 0.0
 
 
-SURELY_NOT_DONE = [
+NOT_PROCESSED = [
     connection_error(sent=False),
     api_error(429),
     api_error(429, retry_after=0.0),
     api_error(429, retry_after=30.0),
     api_error(503, retry_after=2.0),
 ]
-PERHAPS_DONE = [
+OUTCOME_UNKNOWN = [
     connection_error(sent=True),
     *(api_error(status) for status in (408, 425, 500, 502, 503, 504, 524)),
     api_error(200, unusable=True),
@@ -69,7 +76,7 @@ class Census:
 
     :ivar clock: our clock.
     :ivar skew: how far Census' clock is ahead of ours.
-    :ivar lag: seconds that every request takes to arrive, and every answer to come back.
+    :ivar lag: seconds that every request takes to arrive, and every response to come back.
     :ivar faults: what happens to the requests to start the sync, in order; then they succeed.
     :ivar lists_fail: whether each of the first reads of the runs fails.
     :ivar our_status: what becomes of the runs that we start.
@@ -92,7 +99,7 @@ class Census:
         self.runs.append(run)
         return run
 
-    def answer(self, request: Any) -> Any:
+    def respond(self, request: Any) -> Any:
         self.clock.time += self.lag
         try:
             return self.trigger(request) if request.method == "POST" else self.list(request)
@@ -100,7 +107,7 @@ class Census:
             self.clock.time += self.lag
 
     def trigger(self, request: Any) -> Any:
-        assert request.once, "the transport must not repeat it"
+        assert not request.retry, "the transport must not send it again"
         full_sync = request.json == {"force_full_sync": True}
         fault = self.faults.pop(0) if self.faults else None
         run = None
@@ -109,7 +116,7 @@ class Census:
             run = self.start(status=self.our_status, full_sync=full_sync, ours=True, late=late)
         if fault is None:
             assert run is not None
-            return Answer(run.id, float(int(self.now)))
+            return Response(run.id, float(int(self.now)))
         self.clock.time += fault.hangs
         return fault.error
 
@@ -119,47 +126,64 @@ class Census:
             return connection_error(sent=True)
         shown = [run for run in self.runs if run.visible_from <= self.now]
         newest = sorted(shown, key=lambda run: run.id, reverse=True)[: request.params["per_page"]]
-        return Answer([as_census(run) for run in newest], float(int(self.now)))
+        return Response([as_census(run) for run in newest], float(int(self.now)))
 
     @property
     def ours(self) -> list[int]:
         return [run.id for run in self.runs if run.ours]
 
 
+def iso(moment: float) -> str:
+    """A time as Census writes it, cut off to milliseconds."""
+    utc = datetime.fromtimestamp(int(moment * 1000) / 1000, timezone.utc)
+    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def as_census(run: Run) -> dict[str, Any]:
-    moment = datetime.fromtimestamp(int(run.created * 1000) / 1000, timezone.utc)
-    created_at = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {
         "id": run.id,
         "sync_id": 52,
         "status": run.status,
         "full_sync": run.full_sync,
-        "created_at": created_at,
+        "created_at": iso(run.created),
     }
 
 
-def trigger(
-    census: Census, *, full_sync: bool, claimed: set[int], before: flows.Before | None, log: Log | None = None
-) -> int:
-    flow = flows.trigger_sync(
+def snapshot_of(census: Census) -> RunsSnapshot:
+    return RunsSnapshot.of(census.respond(endpoints.newest_sync_runs(52)))
+
+
+def trigger_flow(
+    census: Census,
+    *,
+    full_sync: bool = False,
+    owned_run_ids: set[int] | None = None,
+    snapshot: RunsSnapshot | None = None,
+    log: Log | None = None,
+) -> Any:
+    return triggering.trigger_sync(
+        endpoints.trigger_sync(52, force_full_sync=full_sync),
         52,
-        force_full_sync=full_sync,
+        full_sync=full_sync,
         attempts=20,
-        claimed=claimed,
+        owned_run_ids=set() if owned_run_ids is None else owned_run_ids,
         log=log or Log(),
         now=census.clock,
         rng=random.Random(0),
-        before=before,
+        snapshot=snapshot,
     )
-    found: int = FlowRunner(census.clock).run(flow, census.answer)
-    return found
+
+
+def trigger(census: Census, **options: Any) -> int:
+    sync_run_id: int = FlowRunner(census.clock).run(trigger_flow(census, **options), census.respond)
+    return sync_run_id
 
 
 FAULTS = st.one_of(
-    st.builds(Fault, st.sampled_from(SURELY_NOT_DONE), hangs=st.floats(0, 60)),
+    st.builds(Fault, st.sampled_from(NOT_PROCESSED), hangs=st.floats(0, 60)),
     st.builds(
         Fault,
-        st.sampled_from(PERHAPS_DONE),
+        st.sampled_from(OUTCOME_UNKNOWN),
         executed=st.booleans(),
         late=st.floats(0, 12),
         hangs=st.floats(0, 60),
@@ -173,7 +197,7 @@ OTHERS_BEFORE = st.lists(st.tuples(st.floats(0, 30), STATUSES, st.booleans()), m
     faults=st.lists(FAULTS, max_size=8),
     lists_fail=st.lists(st.booleans(), max_size=12),
     others=OTHERS_BEFORE,
-    claimed_later=st.integers(0, 2),
+    owned_later=st.integers(0, 2),
     full_sync=st.booleans(),
     our_status=STATUSES,
     skew=st.floats(-7200, 7200),
@@ -185,7 +209,7 @@ OTHERS_BEFORE = st.lists(st.tuples(st.floats(0, 30), STATUSES, st.booleans()), m
     faults=[Fault(connection_error(sent=True))],
     lists_fail=[],
     others=[(0.001, "working", False)],
-    claimed_later=0,
+    owned_later=0,
     full_sync=False,
     our_status="working",
     skew=0.0,
@@ -196,7 +220,7 @@ def test_exactly_one_run_is_started_and_its_id_returned(
     faults: list[Fault],
     lists_fail: list[bool],
     others: list[tuple[float, str, bool]],
-    claimed_later: int,
+    owned_later: int,
     full_sync: bool,
     our_status: str,
     skew: float,
@@ -207,46 +231,46 @@ def test_exactly_one_run_is_started_and_its_id_returned(
     census = Census(clock, skew, lag, [], [], our_status)
     for earlier, status, full in sorted(others, reverse=True):
         census.start(status=status, full_sync=full).created -= earlier
-    before = FlowRunner(clock).run(flows.survey(52), census.answer)
-    claimed = {census.start(status="working", full_sync=full_sync).id for _ in range(claimed_later)}
+    snapshot = snapshot_of(census)
+    owned = {census.start(status="working", full_sync=full_sync).id for _ in range(owned_later)}
     if full_sync:  # and somebody else starts one that is not full
         census.start(status="working", full_sync=False)
     census.faults, census.lists_fail = list(faults), list(lists_fail)
     found: int | str
     try:
-        found = trigger(census, full_sync=full_sync, claimed=claimed, before=before)
+        found = trigger(census, full_sync=full_sync, owned_run_ids=owned, snapshot=snapshot)
     except CensusConnectionError as error:
         found = str(error)
     if isinstance(found, str):
-        event("nobody knows")
+        event("the outcome is unknown")
         assert "Nobody knows whether a run of sync 52 was started" in found
         assert len(census.ours) <= 1
     else:
         event("started in spite of faults" if faults else "started at once")
         assert census.ours == [found]
-        assert found in claimed
+        assert found in owned
 
 
 @given(fault=FAULTS, other=st.floats(4.0, 600.0), skew=st.floats(-7200, 7200), lag=st.floats(0, 1))
-def test_without_a_survey_a_run_from_a_while_before_is_not_taken(
+def test_without_a_snapshot_a_run_from_a_while_before_is_not_taken(
     fault: Fault, other: float, skew: float, lag: float
 ) -> None:
     census = Census(Clock(), skew, lag, [fault])
     census.start(status="working", full_sync=False).created -= other
     assert census.ours == []
-    found = trigger(census, full_sync=False, claimed=set(), before=None)
+    found = trigger(census)
     assert census.ours == [found]
 
 
 @pytest.mark.parametrize("executed", [False, True])
-@pytest.mark.parametrize("error", [*SURELY_NOT_DONE, *PERHAPS_DONE], ids=repr)
+@pytest.mark.parametrize("error", [*NOT_PROCESSED, *OUTCOME_UNKNOWN], ids=repr)
 def test_fifty_faults_of_a_kind_start_fifty_runs(error: CensusError, executed: bool) -> None:
-    if executed and error in SURELY_NOT_DONE:
+    if executed and error in NOT_PROCESSED:
         executed = False
-    census, claimed = Census(Clock()), set[int]()
+    census, owned = Census(Clock()), set[int]()
     for number in range(1, 51):
         census.faults = [Fault(error, executed, late=number % 8)]
-        assert trigger(census, full_sync=False, claimed=claimed, before=None) == census.ours[-1]
+        assert trigger(census, owned_run_ids=owned) == census.ours[-1]
         assert len(census.ours) == number
 
 
@@ -254,24 +278,24 @@ def test_fifty_faults_of_a_kind_start_fifty_runs(error: CensusError, executed: b
 def test_a_refusal_is_final(status: int) -> None:
     census = Census(Clock(), faults=[Fault(api_error(status))])
     with pytest.raises(CensusApiError) as raised:
-        trigger(census, full_sync=False, claimed=set(), before=None)
+        trigger(census)
     assert raised.value.status_code == status
     assert census.ours == []
 
 
-@pytest.mark.parametrize("error", [*SURELY_NOT_DONE, *PERHAPS_DONE], ids=repr)
+@pytest.mark.parametrize("error", [*NOT_PROCESSED, *OUTCOME_UNKNOWN], ids=repr)
 def test_attempts_are_bounded_and_the_last_error_is_raised(error: CensusError) -> None:
     census = Census(Clock(), faults=[Fault(error)] * 100)
     with pytest.raises(type(error)) as raised:
-        trigger(census, full_sync=False, claimed=set(), before=None)
+        trigger(census)
     assert raised.value is error
     assert len(census.faults) == 80
     assert census.ours == []
 
 
-def run_at(moment: float, number: int, **fields: Any) -> dict[str, Any]:
+def run_at(moment: float, run_id: Any, **fields: Any) -> dict[str, Any]:
     """A run created so many seconds after Census' clock said 1 700 000 000."""
-    return {**as_census(Run(number, 1_700_000_000.0 + moment, "working", False)), **fields}
+    return {**as_census(Run(run_id, 1_700_000_000.0 + moment, "working", False)), **fields}
 
 
 CASES: dict[str, tuple[list[dict[str, Any]], dict[str, Any], int | None]] = {
@@ -285,16 +309,16 @@ CASES: dict[str, tuple[list[dict[str, Any]], dict[str, Any], int | None]] = {
     ),
     "one that is skipped if there is no other": ([run_at(11, 7, status="skipped")], {}, 7),
     "one that has finished as well": ([run_at(11, 7, status="failed")], {}, 7),
-    "not one of another task": ([run_at(12, 8), run_at(11, 7)], {"claimed": {7}}, 8),
+    "not one of another task": ([run_at(12, 8), run_at(11, 7)], {"owned_run_ids": {7}}, 8),
     "not one that is not full": ([run_at(12, 8, full_sync=True), run_at(11, 7)], {"full_sync": True}, 8),
     "also a full one if we did not ask": ([run_at(11, 7, full_sync=True)], {}, 7),
-    "not one from before": ([run_at(11, 7)], {"before": flows.Before(7, None)}, None),
+    "not one from before": ([run_at(11, 7)], {"snapshot": RunsSnapshot(7, None)}, None),
     "one that another clock dates before, if ids tell": (
         [run_at(-45, 9)],
-        {"before": flows.Before(7, 1_700_000_009.0)},
+        {"snapshot": RunsSnapshot(7, 1_700_000_009.0)},
         9,
     ),
-    "not one of long before, whatever its id": ([run_at(-75, 9)], {"before": flows.Before(7, None)}, None),
+    "not one of long before, whatever its id": ([run_at(-75, 9)], {"snapshot": RunsSnapshot(7, None)}, None),
     "not one that another clock dates before, if ids do not tell": ([run_at(-45, 9)], {}, None),
     "not one without a time": ([run_at(11, 7, created_at=None)], {}, None),
     "whatever the user interface calls it": (
@@ -302,43 +326,136 @@ CASES: dict[str, tuple[list[dict[str, Any]], dict[str, Any], int | None]] = {
         {},
         7,
     ),
-    "nothing that is no run": (["", None, 5, {"id": "7"}], {}, None),  # type: ignore[list-item]
+    "not one whose id is no number": ([run_at(11, "7")], {}, None),
 }
 
 
 @pytest.mark.parametrize(("runs", "known", "found"), CASES.values(), ids=CASES)
-def test_which_run_is_taken(runs: list[dict[str, Any]], known: dict[str, Any], found: int | None) -> None:
-    """The request left 5 s ago on our clock, and Census' clock says 15 s after 1 700 000 000 now."""
-    known = {"full_sync": False, "before": None, "claimed": set(), **known}
-    search = flows.Search(52, departed=100.0, **known)
-    taken = search.among(Answer(runs, 1_700_000_015.0), 105.0)
-    assert (taken or {}).get("id") == found
-    assert found is None or found in search.claimed
+def test_which_run_matches(runs: list[dict[str, Any]], known: dict[str, Any], found: int | None) -> None:
+    """The request was sent 5 s ago on our clock, and Census' clock is 15 s after 1 700 000 000 now."""
+    known = {"full_sync": False, "snapshot": None, "owned_run_ids": set(), **known}
+    matcher = RunMatcher(52, sent_at=100.0, **known)
+    matched = matcher.match(Response(runs, 1_700_000_015.0), 105.0)
+    assert (matched or {}).get("id") == found
+    assert found is None or found in matcher.owned_run_ids
 
 
-def test_what_was_concluded_is_said_with_what_it_was_concluded_from() -> None:
+def test_what_was_concluded_is_logged_with_what_it_was_concluded_from() -> None:
     census, log = Census(Clock(), faults=[Fault(connection_error(sent=True), executed=True)]), Log()
-    trigger(census, full_sync=False, claimed=set(), before=None, log=log)
-    assert log.count("Nobody knows whether that started a run of sync 52; looking for it.") == 1
+    trigger(census, log=log)
+    assert log.count("It is unknown whether that started a run of sync 52; searching for it.") == 1
     assert log.count(f"Sync run {census.ours[0]} was created at 20") == 1
     census, log = Census(Clock(), faults=[Fault(api_error(502))]), Log()
-    trigger(census, full_sync=False, claimed=set(), before=None, log=log)
-    assert log.count("No new run of sync 52 in 15 s: it was not started.") == 1
+    trigger(census, log=log)
+    assert log.count("No new run of sync 52 has appeared: it was not started.") == 1
     assert log.count("ttempt 1 of 20") == 1
 
 
-def test_a_run_that_goes_on_is_found_and_no_other() -> None:
-    runs = [run_at(5, 9, status="completed"), run_at(-1, 7), run_at(3, 8)]
+KILLED: dict[str, tuple[list[Fault], list[float], str]] = {
+    # what happens to the requests; the delays, in the last of which the task is killed; requests until then
+    "before the request is sent": ([], [0.0], ""),
+    "amid backoff": ([Fault(api_error(429, retry_after=7.0))], [0.0, 7.0], "POST"),
+    "as the search begins": ([Fault(connection_error(sent=True))], [0.0, 0.0], "POST"),
+    "amid the search": ([Fault(connection_error(sent=True))], [0.0, 0.0, 1.0, 2.0], "POST GET GET"),
+    "before the request is sent again": (
+        [Fault(api_error(503, retry_after=7.0))],
+        [0.0, 7.0, 0.0],
+        "POST",
+    ),
+}
 
-    def found(since: float) -> Any:
-        flow = flows.find_active(52, full_sync=False, since=1_700_000_000.0 + since)
-        return FlowRunner(Clock()).run(flow, in_order([Answer(runs, None)]))
 
-    assert found(0) == runs[2]
-    assert found(4) is None
+@pytest.mark.parametrize(("faults", "delays", "requests"), KILLED.values(), ids=KILLED)
+@pytest.mark.parametrize("kill", [CensusTaskKilled("Killed."), KeyboardInterrupt()], ids=repr)
+def test_a_kill_leaves_the_flow_at_once(
+    faults: list[Fault], delays: list[float], requests: str, kill: BaseException
+) -> None:
+    census, log = Census(Clock(), faults=list(faults)), Log()
+    sent, left = list[str](), list(delays)
+
+    def send(request: Any) -> Response[Any]:
+        sent.append(request.method)
+        response: Response[Any] | CensusError = census.respond(request)
+        if isinstance(response, CensusError):
+            raise response
+        return response
+
+    def sleep(seconds: float) -> None:
+        assert seconds == left.pop(0)
+        if not left:
+            raise kill
+
+    flow = trigger_flow(census, log=log)
+    with pytest.raises(type(kill)) as raised:
+        drive(flow, send, sleep)
+    assert raised.value is kill
+    assert raised.value.__context__ is None, "no error of Census' was being handled"
+    assert " ".join(sent) == requests
+    assert flow.gi_frame is None, "the flow is closed"
+    assert log.count("has appeared") == log.count("is the one") == 0
+    assert census.ours == []
 
 
-def test_a_survey_takes_note_of_the_highest_id_and_of_census_clock() -> None:
-    runs = [sync_run(id=3), sync_run(id=9), sync_run(id=4)]
-    assert FlowRunner(Clock()).run(flows.survey(52), in_order([Answer(runs, 17.0)])) == flows.Before(9, 17.0)
-    assert FlowRunner(Clock()).run(flows.survey(52), in_order([Answer([], None)])) == flows.Before(0, None)
+def test_what_is_no_run_is_not_taken_for_one() -> None:
+    matcher = RunMatcher(52, False, None, set(), sent_at=1_700_000_000.0)
+    found = FlowRunner().run(
+        triggering.find_started(matcher, Clock()),
+        in_order([["", None, 5, {}], ["", run_at(11, 7)]]),
+    )
+    assert (found or {}).get("id") == 7
+
+
+def test_an_active_run_is_found_and_no_other() -> None:
+    runs = ["", None, run_at(5, 9, status="completed"), run_at(-1, 7), run_at(3, 8)]
+
+    def find(since: float) -> Any:
+        flow = triggering.find_active(52, full_sync=False, since=1_700_000_000.0 + since)
+        return FlowRunner().run(flow, in_order([Response(runs, None)]))
+
+    assert find(0) == runs[-1]
+    assert find(4) is None
+
+
+@pytest.mark.parametrize(
+    ("runs", "newest", "active"),
+    [
+        ([], 0, None),
+        ([sync_run("completed", id=number) for number in (3, 9, 4)], 9, None),
+        ([sync_run(status, id=91) for status in ("skipped", "failed")], 91, None),
+        ([sync_run(id=91), sync_run("queued", id=92), sync_run("completed", id=93)], 93, 92),
+        ([sync_run(id=91), sync_run(id=92, canceled=True)], 92, 91),
+        ([sync_run("of the future", id=91)], 91, 91),
+        (["", None, {}, {"id": "7", "status": "working"}], 0, None),
+    ],
+    ids=str,
+)
+def test_a_snapshot_has_the_newest_run_and_the_newest_that_is_active(
+    runs: list[Any], newest: int, active: int | None
+) -> None:
+    snapshot = RunsSnapshot.of(Response(runs, 17.0))
+    assert (snapshot.newest, snapshot.date) == (newest, 17.0)
+    assert (snapshot.active or {}).get("id") == active
+
+
+SKIPPED = run_at(5, 95, status="skipped", updated_at=iso(1_700_000_000.0 + 6))
+
+
+@pytest.mark.parametrize(
+    ("others", "found"),
+    [
+        ([], None),
+        ([run_at(1, 91, status="completed", updated_at=iso(1_700_000_000.0 + 4))], None),
+        ([run_at(1, 91, status="completed", updated_at=iso(1_700_000_000.0 + 5.5))], 91),
+        ([run_at(1, 91, status="failed", updated_at=iso(1_700_000_000.0 + 5.5)), run_at(7, 97)], 97),
+        ([run_at(1, 91), run_at(4, 94, status="completed", updated_at=iso(1_700_000_000.0 + 6))], 91),
+        ([run_at(1, 91, canceled=True)], 91),
+        ([run_at(1, 91, status="cancelled", canceled=True, updated_at=iso(1_700_000_000.0 + 4))], None),
+        ([run_at(1, 91, status="skipped", updated_at=iso(1_700_000_000.0 + 6))], None),
+        ([run_at(1, 91, status="completed", updated_at=None), "", None], None),
+    ],
+    ids=str,
+)
+def test_which_run_blocked_another(others: list[Any], found: int | None) -> None:
+    flow = triggering.find_blocking_run(52, SKIPPED)
+    blocking = FlowRunner().run(flow, in_order([[SKIPPED, *others]]))
+    assert (blocking or {}).get("id") == found

@@ -377,7 +377,11 @@ def paged(runs: list[Any], size: int, requested: list[int]) -> Callable[[Any], A
     def respond(request: Any) -> Any:
         number = request.params.get("page", 1)
         requested.append(number)
-        assert (request.params["order"], request.retry, request.path) == ("desc", False, "/syncs/52/sync_runs")
+        assert (request.params["order"], request.retry, request.path) == (
+            "desc",
+            False,
+            "/syncs/52/sync_runs",
+        )
         items = runs[(number - 1) * size : number * size]
         following = number + 1 if number * size < len(runs) else None
         return Page(items, number, next_page=following, numbered=True)
