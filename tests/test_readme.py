@@ -159,7 +159,8 @@ def test_operations_are_those_of_the_hook() -> None:
     operations = [
         name
         for name, thing in vars(endpoints).items()
-        if getattr(thing, "__module__", "") == endpoints.__name__ and name[0] != "_"
+        if getattr(thing, "__module__", "") == endpoints.__name__
+        and name[0] != "_"
         # No operation of its own, but one way to ask for `list_sync_runs`.
         and name != "newest_sync_runs"
     ]
