@@ -142,6 +142,12 @@ CLOSE = Fault("closed", lambda connection, right: None)
 """The connection ends."""
 
 
+def _end(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
+
+
 class Listener(ABC):
     """
     Accepts connections on loopback while a ``with`` block lasts, a thread each.
@@ -164,6 +170,7 @@ class Listener(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.refuse()
+        self.hang_up()
 
     def listen(self) -> None:
         """Take connections, again if it did before."""
@@ -175,14 +182,18 @@ class Listener(ABC):
         threading.Thread(target=self._accept, args=(self._listening,), daemon=True).start()
 
     def refuse(self) -> None:
-        """Refuse connections from now on, and break those that are open."""
+        """Refuse connections from now on; those that are open stay."""
         with self.lock:
-            closing = [*self._open, *([] if self._listening is None else [self._listening])]
-            self._listening, self._open = None, []
-        for each in closing:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+            listening, self._listening = self._listening, None
+        if listening is not None:
+            _end(listening)
+
+    def hang_up(self) -> None:
+        """Break the connections that are open."""
+        with self.lock:
+            ending, self._open = self._open, []
+        for connection in ending:
+            _end(connection)
 
     def _accept(self, listening: socket.socket) -> None:
         with suppress(OSError):
@@ -205,7 +216,7 @@ class Listener(ABC):
         """Do what is to be done with one connection, the first of which has the number 1."""
 
 
-Script = bytes | Fault | Callable[[Received], bytes]
+Script = bytes | Fault | Callable[[Received], bytes | Fault]
 
 
 class Server(Listener):
@@ -229,9 +240,8 @@ class Server(Listener):
     def respond(self, request: Received) -> tuple[bytes, Fault | None]:
         """Give the right response, and what happens instead, if anything does."""
         line = self._script.pop(0) if len(self._script) > 1 else self._script[0]
-        if isinstance(line, Fault):
-            return b"", line
-        return (line(request) if callable(line) else line), None
+        right = line(request) if callable(line) else line
+        return (b"", right) if isinstance(right, Fault) else (right, None)
 
     def serve(self, connection: socket.socket, number: int) -> None:
         if self._tls:
@@ -389,8 +399,9 @@ class CensusStandIn(Server):
 
     @contextmanager
     def absence(self) -> Iterator[None]:
-        """Refuse connections."""
+        """Refuse connections, and break those that are open."""
         self.refuse()
+        self.hang_up()
         try:
             yield
         finally:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from servers import Authority
+from proxies import Authority
 
 from airflow_provider_census.api.request import Request
 from airflow_provider_census.hooks.census import CensusHook

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from servers import Server, answer, data
+from stand_in import Server, data, response
 
 from airflow_provider_census.api import endpoints
 from airflow_provider_census.hooks.census import CensusHook
@@ -15,7 +15,7 @@ from airflow_provider_census.hooks.census import CensusHook
 
 def test_a_list_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     page = {"status": "success", "data": [{"id": 1}], "pagination": {"next_page": 2}}
-    with Server(answer(page), data([{"id": 2}])) as server:
+    with Server(response(page), data([{"id": 2}])) as server:
         monkeypatch.setenv(
             "AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:token-of-tests@127.0.0.1:{server.port}/http"
         )

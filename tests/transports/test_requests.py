@@ -9,18 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from servers import Received, Server, answer, data
+from stand_in import Received, Server, data, response
 
 from airflow_provider_census.exceptions import CensusNotFoundError
 from airflow_provider_census.hooks.census import CensusHook
 
 RUN = {"id": 94, "status": "working"}
 OK = data(RUN)
-BUSY = answer({"message": "busy"}, 503)
+BUSY = response({"message": "busy"}, 503)
 
 
 def test_a_hook_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Server(OK, answer(b"{}", 404), data([]), answer({"data": {"id": 94, "status": "x"}})) as server:
+    with Server(OK, response(b"{}", 404), data([]), response({"data": {"id": 94, "status": "x"}})) as server:
         monkeypatch.setenv(
             "AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:token-of-tests@127.0.0.1:{server.port}/http"
         )
@@ -49,7 +49,7 @@ def test_ten_thousand_runs_are_read_with_a_hundred_requests_over_one_connection(
         number = int(dict(parse_qsl(urlsplit(request.target).query)).get("page", 1))
         runs = [{"id": 100 * number + each} for each in range(100)]
         following = number + 1 if number < 100 else None
-        return answer({"data": runs, "pagination": {"page": number, "next_page": following}})
+        return response({"data": runs, "pagination": {"page": number, "next_page": following}})
 
     with Server(page) as server:
         monkeypatch.setenv(

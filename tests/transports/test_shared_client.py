@@ -23,7 +23,7 @@ import aiohttp
 import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from servers import HANG, Received, Server, answer, data
+from stand_in import HANG, Received, Server, data, response
 
 from airflow_provider_census.api import endpoints, polling
 from airflow_provider_census.api.settings import Settings
@@ -106,7 +106,7 @@ class Guarded(Server):
 
     def _check(self, request: Received) -> bytes:
         good = request.headers["authorization"] == f"Bearer {self.token}"
-        return data(self.run) if good else answer({"message": "Who?"}, 401)
+        return data(self.run) if good else response({"message": "Who?"}, 401)
 
     @property
     def rejected(self) -> int:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import CLOSE, DRIP, HANG, RESET, Authority, Proxy, Received, Server, answer, data
+from proxies import Authority, Proxy
+from stand_in import CLOSE, DRIP, HANG, RESET, Received, Server, data, response
 
 import airflow_provider_census
 from airflow_provider_census.api import endpoints, responses
@@ -53,11 +54,11 @@ BODY = json.dumps({"status": "success", "data": RUN}).encode()
     "reply",
     [
         data(RUN),
-        answer(gzip.compress(BODY), Content_Encoding="gzip"),
+        response(gzip.compress(BODY), Content_Encoding="gzip"),
         chunked(BODY[:7], BODY[7:]),
         b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + BODY,
         b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n" + BODY,
-        answer(BODY, Content_Type="text/plain; charset=utf-16"),
+        response(BODY, Content_Type="text/plain; charset=utf-16"),
     ],
 )
 def test_a_response_is_read_however_it_is_sent(send: Send, reply: bytes) -> None:
@@ -82,15 +83,15 @@ def test_a_request_says_who_sends_it_and_for_whom(send: Send) -> None:
 @pytest.mark.parametrize(
     ("reply", "kind", "status", "words"),
     [
-        (answer({"message": "No"}, 401), CensusAuthError, 401, "app-eu.getcensus.com"),
-        (answer({"status": 404}, 404), CensusNotFoundError, 404, "404"),
-        (answer({"message": "Slow down"}, 429, Retry_After="7"), CensusRateLimitError, 429, "Slow down"),
-        (answer(b"<h1>Bad Gateway</h1>", 502), CensusApiError, 502, "Bad Gateway"),
-        (answer({"status": "error", "message": "Paused"}), CensusApiError, 200, "Paused"),
-        (answer(b""), CensusApiError, 200, "no body"),
-        (answer(b'{"status'), CensusApiError, 200, "not JSON"),
-        (answer(b" " * (responses.MAX_BODY + 1)), CensusApiError, 200, "longer than 8 MiB"),
-        (answer(b"x" * 1_000_000, 500), CensusApiError, 500, "xxx…"),
+        (response({"message": "No"}, 401), CensusAuthError, 401, "app-eu.getcensus.com"),
+        (response({"status": 404}, 404), CensusNotFoundError, 404, "404"),
+        (response({"message": "Slow down"}, 429, Retry_After="7"), CensusRateLimitError, 429, "Slow down"),
+        (response(b"<h1>Bad Gateway</h1>", 502), CensusApiError, 502, "Bad Gateway"),
+        (response({"status": "error", "message": "Paused"}), CensusApiError, 200, "Paused"),
+        (response(b""), CensusApiError, 200, "no body"),
+        (response(b'{"status'), CensusApiError, 200, "not JSON"),
+        (response(b" " * (responses.MAX_BODY + 1)), CensusApiError, 200, "longer than 8 MiB"),
+        (response(b"x" * 1_000_000, 500), CensusApiError, 500, "xxx…"),
     ],
 )
 def test_an_error_is_read_alike(
@@ -112,9 +113,9 @@ def test_a_response_that_drips_is_given_up_in_time(send: Send) -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        answer(BODY).replace(b"Content-Length: ", b"Connection: close\r\nContent-Length: 9"),
+        response(BODY).replace(b"Content-Length: ", b"Connection: close\r\nContent-Length: 9"),
         chunked(BODY, end=b"Connection: close\r\n"),
-        answer(b"no gzip", Content_Encoding="gzip"),
+        response(b"no gzip", Content_Encoding="gzip"),
     ],
 )
 def test_a_response_that_breaks_off_is_one_line_without_an_http_status(send: Send, reply: bytes) -> None:
@@ -133,7 +134,7 @@ def test_a_rotated_token_is_read_from_the_connection(send: Send, monkeypatch: py
             return data(RUN)
         fields = {"conn_type": "census", "host": server.url, "password": "secret-token:new"}
         monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields))
-        return answer({"message": "Who?"}, 401)
+        return response({"message": "Who?"}, 401)
 
     with Server(reject_until_rotated) as server:
         assert send(GET, server.url) == RUN
@@ -148,7 +149,7 @@ def test_what_the_connection_says_besides_a_new_token_counts_from_then_on(
             return BUSY
         fields = {"host": server.url, "password": "secret-token:new", "extra": {"attempts": 3}}
         monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps({"conn_type": "census", **fields}))
-        return answer({"message": "Who?"}, 401)
+        return response({"message": "Who?"}, 401)
 
     with Server(reject_then_fail) as server, pytest.raises(CensusApiError, match="503"):
         send(GET, server.url, attempts=1)
@@ -162,10 +163,10 @@ def test_a_request_that_no_transport_may_retry_is_sent_again_only_with_a_new_tok
 ) -> None:
     def reject_then_fail(request: Received) -> bytes:
         if request.headers["authorization"] == "Bearer secret-token:new":
-            return answer({"message": "slow down"}, 429, Retry_After="7")
+            return response({"message": "slow down"}, 429, Retry_After="7")
         fields = {"conn_type": "census", "host": server.url, "password": "secret-token:new"}
         monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields))
-        return answer({"message": "Who?"}, 401)
+        return response({"message": "Who?"}, 401)
 
     with Server(reject_then_fail) as server, pytest.raises(CensusRateLimitError):
         send(replace(request_, retry=False), server.url, attempts=5)
@@ -174,7 +175,7 @@ def test_a_request_that_no_transport_may_retry_is_sent_again_only_with_a_new_tok
 
 
 def test_a_token_that_stays_wrong_is_sent_once(send: Send) -> None:
-    with Server(answer({"message": "Who?"}, 401)) as server, pytest.raises(CensusAuthError):
+    with Server(response({"message": "Who?"}, 401)) as server, pytest.raises(CensusAuthError):
         send(GET, server.url)
     assert len(server.received) == 1
 
@@ -182,11 +183,11 @@ def test_a_token_that_stays_wrong_is_sent_once(send: Send) -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        answer({"message": f"Who is {TOKEN}?"}, 401),
-        answer(f"<p>{TOKEN}</p>".encode(), 502),
-        answer({"data": TOKEN}),
-        answer({"status": "error", "message": TOKEN}),
-        answer(b"{"),
+        response({"message": f"Who is {TOKEN}?"}, 401),
+        response(f"<p>{TOKEN}</p>".encode(), 502),
+        response({"data": TOKEN}),
+        response({"status": "error", "message": TOKEN}),
+        response(b"{"),
         CLOSE,
     ],
 )
@@ -202,7 +203,7 @@ def test_no_error_report_with_local_variables_has_the_token(send: Send, reply: b
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_takes_the_token_nowhere(send: Send, status: int) -> None:
     with Server() as other, Server(lambda _: elsewhere) as server:
-        elsewhere = answer(b"", status, Location=f"http://localhost:{other.port}/api/v1/sync_runs/94")
+        elsewhere = response(b"", status, Location=f"http://localhost:{other.port}/api/v1/sync_runs/94")
         with pytest.raises(CensusApiError, match="redirected to http://localhost") as caught:
             send(GET, server.url)
     assert caught.value.status_code == status
@@ -217,7 +218,7 @@ def test_a_redirect_takes_the_token_nowhere(send: Send, status: int) -> None:
         (CLOSE, ""),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\n{", ""),
         (chunked(b"{", end=b"Connection: close\r\n"), ""),
-        (answer(b"no gzip", Content_Encoding="gzip"), ""),
+        (response(b"no gzip", Content_Encoding="gzip"), ""),
         (b"SSH-2.0-OpenSSH\r\nConnection: close\r\n\r\n", ""),
         (HANG, "no response within 0.2 s"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "no response within 0.2 s"),
@@ -269,13 +270,13 @@ def test_what_else_went_wrong_before_is_not_taken_for_the_reason(send: Send, nob
 @pytest.mark.parametrize(
     "reply",
     [
-        answer({"message": f"who is Bearer {TOKEN}?"}, 401),
-        answer(f"<p>{TOKEN}</p>".encode(), 500),
+        response({"message": f"who is Bearer {TOKEN}?"}, 401),
+        response(f"<p>{TOKEN}</p>".encode(), 500),
         f"HTTP/1.1 {TOKEN} x\r\nConnection: close\r\n\r\n".encode(),
         f"{TOKEN}\r\nConnection: close\r\n\r\n".encode(),
-        answer(b"", 302, Location=f"http://{TOKEN}@evil.test/"),
-        answer(b"x", Content_Encoding="gzip", X=TOKEN),
-        answer(b"", Content_Length=TOKEN),
+        response(b"", 302, Location=f"http://{TOKEN}@evil.test/"),
+        response(b"x", Content_Encoding="gzip", X=TOKEN),
+        response(b"", Content_Length=TOKEN),
         RESET,
     ],
 )
@@ -290,21 +291,21 @@ def test_no_error_shows_the_token(send: Send, reply: bytes) -> None:
 
 
 OK = data(RUN)
-BUSY = answer({"message": "busy"}, 503)
+BUSY = response({"message": "busy"}, 503)
 TIMES = [
     # failure; requests that the server sees of one that is idempotent, and of one that is not
     (RESET, 3, 1),
     (BUSY, 3, 1),
-    (answer(b"", 500), 3, 1),
-    (answer(b"", 504), 3, 1),
-    (answer({"message": "busy"}, 503, Retry_After="1"), 3, 3),
-    (answer({"message": "slow down"}, 429), 3, 3),
-    (answer(b""), 3, 1),
-    (answer(b"<h1>", 200), 3, 1),
-    (answer({"status": "error"}), 1, 1),
-    (answer({"message": "no"}, 401), 1, 1),
-    (answer({"message": "no"}, 404), 1, 1),
-    (answer({"message": "no"}, 422), 1, 1),
+    (response(b"", 500), 3, 1),
+    (response(b"", 504), 3, 1),
+    (response({"message": "busy"}, 503, Retry_After="1"), 3, 3),
+    (response({"message": "slow down"}, 429), 3, 3),
+    (response(b""), 3, 1),
+    (response(b"<h1>", 200), 3, 1),
+    (response({"status": "error"}), 1, 1),
+    (response({"message": "no"}, 401), 1, 1),
+    (response({"message": "no"}, 404), 1, 1),
+    (response({"message": "no"}, 422), 1, 1),
 ]
 
 
@@ -337,7 +338,7 @@ def test_nobody_listening_is_tried_again_also_for_a_trigger(
 
 
 def test_a_retry_that_succeeds_is_all_the_caller_sees(send: Send, delays: list[float]) -> None:
-    with Server(RESET, BUSY, answer(b""), OK) as server:
+    with Server(RESET, BUSY, response(b""), OK) as server:
         assert send(GET, server.url, attempts=5) == RUN
     assert len(server.received) == 4
 
@@ -345,9 +346,9 @@ def test_a_retry_that_succeeds_is_all_the_caller_sees(send: Send, delays: list[f
 def test_census_is_given_the_time_it_asks_for(send: Send, delays: list[float]) -> None:
     noon = {"Date": "Wed, 21 Oct 2026 12:00:00 GMT"}
     with Server(
-        answer(b"", 429, Retry_After="7"),
-        answer(b"", 503, Retry_After="Wed, 21 Oct 2026 12:01:30 GMT", **noon),
-        answer(b"", 429, Retry_After="999"),
+        response(b"", 429, Retry_After="7"),
+        response(b"", 503, Retry_After="Wed, 21 Oct 2026 12:01:30 GMT", **noon),
+        response(b"", 429, Retry_After="999"),
         OK,
     ) as server:
         assert send(GET, server.url, attempts=5) == RUN
@@ -364,7 +365,7 @@ def test_each_retry_is_one_line_in_the_log(
         log, "handle", lambda record: lines.append(f"{record.levelname} {record.getMessage()}")
     )
     monkeypatch.setattr(CensusHook, "log", log)
-    with Server(answer({"message": "busy"}, 429, Retry_After="7"), RESET, OK) as server:
+    with Server(response({"message": "busy"}, 429, Retry_After="7"), RESET, OK) as server:
         send(CANCEL, server.url, attempts=5)
     busy, broken = lines
     assert re.search(r"^WARNING POST /sync_runs/94/cancel .* 429: busy.* 1 of 5.* 7\.0 s", busy)
