@@ -386,4 +386,4 @@ def test_the_token_does_not_travel_along_with_a_redirect(census: CensusStandIn) 
     with pytest.raises(CensusApiError, match="redirected to http://127"):
         asyncio.run(CensusHook().arun(endpoints.get_sync_run(run_id)))
     assert elsewhere.received == []
-    elsewhere.close()
+    elsewhere.refuse()
