@@ -38,6 +38,9 @@ MAX_MESSAGE = 2000
 MAX_DEPTH = 50
 """Levels of nesting that are kept of what Census responds."""
 
+SUSPECT = re.compile(rb"\\u|[0-9]{19}|NaN|Infinity|[eE]\+?[0-9]{3}")
+"""What there is of in a body that holds something unstorable."""
+
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """Characters that a database or an encoding cannot hold."""
 
@@ -283,7 +286,10 @@ def _decode(response: HTTPResponse) -> tuple[JsonObject | None, str | None]:
         return None, f"the response is not JSON: {_excerpt(response.body)}"
     if not isinstance(body, dict):
         return None, f"the response is not a JSON object: {_excerpt(response.body)}"
-    return storable(body), None
+    nesting = response.body.count(b"{") + response.body.count(b"[")
+    if nesting > MAX_DEPTH or SUSPECT.search(response.body):  # seldom, and a poll is cheaper without
+        body = storable(body)
+    return body, None
 
 
 def storable(value: Any, depth: int = MAX_DEPTH) -> Any:

@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from flow_helpers import sync_run
 from hypothesis import given
 from hypothesis import strategies as st
-from flow_helpers import sync_run
 
 from airflow_provider_census.api import sync_runs
 from airflow_provider_census.api.sync_runs import Tolerance, judge

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import requests_mock as mock
+from airflow_provider_census.api.flows import Answer
 
 from airflow_provider_census.api import endpoints, flows, responses
-from airflow_provider_census.api.flows import Answer
 from airflow_provider_census.api.request import Request
 from airflow_provider_census.exceptions import CensusApiError
 from airflow_provider_census.hooks.census import CensusHook

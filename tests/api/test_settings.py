@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from airflow_provider_census.api.connection import Settings, settings
+
 from airflow_provider_census.exceptions import CensusConfigError, CensusError
 
 TOKEN = "secret-token:abc"

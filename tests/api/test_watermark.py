@@ -9,12 +9,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from airflow_provider_census.api.flows import Answer
+from airflow_provider_census.api.news import Mark
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_census.api import news
-from airflow_provider_census.api.flows import Answer
-from airflow_provider_census.api.news import Mark
 from airflow_provider_census.api.request import Request
 from airflow_provider_census.exceptions import CensusApiError, CensusNotFoundError
 
