@@ -20,27 +20,27 @@ COUNTS = {
 }
 
 
-def with_counts(status: str, **rest: Any) -> dict[str, Any]:
+def counted(status: str, **rest: Any) -> dict[str, Any]:
     return {"id": 94, "sync_id": 52, "status": status, "canceled": False, **COUNTS, **rest}
 
 
 @pytest.mark.parametrize(
     ("run", "outcome"),
     [
-        (with_counts("queued"), None),
-        (with_counts("working"), None),
-        (with_counts("novel"), None),
+        (counted("queued"), None),
+        (counted("working"), None),
+        (counted("novel"), None),
         ({}, None),
         ({"status": None}, None),
-        (with_counts("completed"), "completed"),
-        (with_counts("failed"), "failed"),
-        (with_counts("skipped"), "skipped"),
-        (with_counts("cancelled"), "canceled"),
-        (with_counts("canceled"), "canceled"),
-        (with_counts("working", canceled=True), "canceled"),
-        (with_counts("queued", canceled=True), "canceled"),
-        (with_counts("failed", canceled=True), "canceled"),
-        (with_counts("working", canceled=None), None),
+        (counted("completed"), "completed"),
+        (counted("failed"), "failed"),
+        (counted("skipped"), "skipped"),
+        (counted("cancelled"), "canceled"),
+        (counted("canceled"), "canceled"),
+        (counted("working", canceled=True), "canceled"),
+        (counted("queued", canceled=True), "canceled"),
+        (counted("failed", canceled=True), "canceled"),
+        (counted("working", canceled=None), None),
     ],
 )
 def test_how_a_run_ended(run: dict[str, Any], outcome: str | None) -> None:
@@ -51,13 +51,13 @@ def test_how_a_run_ended(run: dict[str, Any], outcome: str | None) -> None:
     ("run", "progress"),
     [
         ({"status": "queued"}, "queued"),
-        (with_counts("working", records_processed=None), "working"),
+        (counted("working", records_processed=None), "working"),
         (
-            with_counts("working", current_step="Running sync"),
+            counted("working", current_step="Running sync"),
             "working, Running sync, 90 of 100 records (90 %)",
         ),
-        (with_counts("working", source_record_count=None), "working, 90 records"),
-        (with_counts("working", records_processed=120), "working, 120 of 100 records (100 %)"),
+        (counted("working", source_record_count=None), "working, 90 records"),
+        (counted("working", records_processed=120), "working, 120 of 100 records (100 %)"),
     ],
 )
 def test_how_far_a_run_is(run: dict[str, Any], progress: str) -> None:
@@ -65,7 +65,7 @@ def test_how_far_a_run_is(run: dict[str, Any], progress: str) -> None:
 
 
 def test_where_a_run_is_shown_in_a_browser() -> None:
-    assert sync_runs.browser_url("https://app.getcensus.com", with_counts("working")) == URL
+    assert sync_runs.browser_url("https://app.getcensus.com", counted("working")) == URL
     assert sync_runs.browser_url("https://x", {"sync_id": "a/b", "id": "?"}) == (
         "https://x/syncs/a%2Fb/history?sync_run_id=%3F"
     )
@@ -111,7 +111,7 @@ def test_a_run_without_an_id_has_the_id_zero(run: dict[str, Any], run_id: int) -
 
 
 def test_a_summary_is_plain_json() -> None:
-    ended = with_counts(
+    ended = counted(
         "completed", created_at="2021-10-22T20:20:47.153Z", sync_trigger_reason={"ui_tag": "Manual"}
     )
     assert sync_runs.summary(ended, URL) == {
