@@ -28,6 +28,7 @@ from airflow_provider_census.exceptions import (
     CensusSyncRunFailed,
     CensusSyncRunRejectedRecords,
     CensusSyncRunSkipped,
+    CensusTaskKilled,
     CensusTimeoutError,
 )
 from airflow_provider_census.sensors.base import FINAL
@@ -84,6 +85,10 @@ def test_every_error_has_its_case() -> None:
     kinds = {kind for kind in vars(exceptions).values() if isinstance(kind, type)}
     ours = {kind for kind in kinds if issubclass(kind, CensusError)} - {CensusSyncRunError}
     assert {type(error) for error, _ in CASES} == ours | set(FINAL.values())
+
+
+def test_a_kill_is_no_error_of_census() -> None:
+    assert not issubclass(CensusTaskKilled, CensusError)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="a traceback shows notes from Python 3.11 on")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests_mock as mock
 
-from airflow_provider_census.api import endpoints, pagination, responses
+from airflow_provider_census.api import endpoints, pagination
 from airflow_provider_census.api.request import Request, Response
 from airflow_provider_census.exceptions import CensusApiError
 from airflow_provider_census.hooks.census import CensusHook
