@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""Drives a flow without a socket and without waiting: responses come from a script, sleeping moves a clock."""
+"""Drives a flow without a socket and without waiting: a script responds, sleeping moves a clock."""
 
 from __future__ import annotations
 

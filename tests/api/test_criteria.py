@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""What a finished run means."""
+"""Which ends of a run are a success, and what is said of the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_census.api import sync_runs
-from airflow_provider_census.api.sync_runs import Tolerance, judge
+from airflow_provider_census.api.criteria import SuccessCriteria, evaluate
 from airflow_provider_census.exceptions import (
     CensusSyncRunCanceled,
     CensusSyncRunError,
@@ -34,86 +34,140 @@ RUNS = st.fixed_dictionaries(
     optional=dict.fromkeys(FIELDS, JSON),
 )
 LIMITS = st.none() | st.integers(0, 10)
-TOLERANCES = st.builds(Tolerance, st.sampled_from(["fail", "skip", "succeed"]), LIMITS, LIMITS)
+CRITERIA = st.builds(SuccessCriteria, st.sampled_from(["fail", "skip", "succeed"]), LIMITS, LIMITS)
 
 
-@given(RUNS, TOLERANCES)
-def test_whatever_census_sends_there_is_a_verdict(run: dict[str, Any], tolerance: Tolerance) -> None:
-    verdict = judge(run, tolerance, URL)
-    assert verdict.error is None or isinstance(verdict.error, CensusSyncRunError)
-    assert verdict.error is None or verdict.error.sync_run is run
-    assert verdict.error is None or not verdict.skip
-    assert URL in verdict.message
+@given(RUNS, CRITERIA)
+def test_whatever_census_sends_is_evaluated(run: dict[str, Any], criteria: SuccessCriteria) -> None:
+    evaluation = evaluate(run, criteria, URL)
+    assert evaluation.error is None or isinstance(evaluation.error, CensusSyncRunError)
+    assert evaluation.error is None or evaluation.error.sync_run is run
+    assert evaluation.error is None or not evaluation.skip
+    assert URL in evaluation.message
     assert isinstance(sync_runs.progress(run), str)
     assert sync_runs.browser_url("https://app.getcensus.com", run).startswith(
         "https://app.getcensus.com/syncs/"
     )
     sync_runs.created_at(run)
     if run.get("canceled") is True:
-        assert isinstance(verdict.error, CensusSyncRunCanceled)
+        assert isinstance(evaluation.error, CensusSyncRunCanceled)
 
 
 COMPLETED = sync_run("completed", records_failed=3, records_invalid=2)
 
 
 @pytest.mark.parametrize(
-    ("run", "tolerance", "error", "skip", "warn"),
+    ("run", "criteria", "error", "skip", "warn"),
     [
-        (sync_run("completed", records_failed=0, records_invalid=0), Tolerance(), None, False, False),
-        (sync_run("completed", records_failed=None), Tolerance("fail", 0, 0), None, False, False),
-        (COMPLETED, Tolerance(), None, False, True),
-        (COMPLETED, Tolerance("fail", 3, 2), None, False, True),
-        (COMPLETED, Tolerance("fail", 2, 2), CensusSyncRunRejectedRecords, False, False),
-        (COMPLETED, Tolerance("fail", 3, 1), CensusSyncRunRejectedRecords, False, False),
-        (COMPLETED, Tolerance("skip", 0, 0), CensusSyncRunRejectedRecords, False, False),
-        (sync_run("failed"), Tolerance("succeed", 9, 9), CensusSyncRunFailed, False, False),
-        (sync_run("skipped"), Tolerance("fail"), CensusSyncRunSkipped, False, False),
-        (sync_run("skipped"), Tolerance("skip"), None, True, True),
-        (sync_run("skipped"), Tolerance("succeed"), None, False, True),
-        (sync_run("cancelled"), Tolerance("succeed"), CensusSyncRunCanceled, False, False),
-        (sync_run("canceled"), Tolerance("succeed"), CensusSyncRunCanceled, False, False),
-        (sync_run("working", canceled=True), Tolerance(), CensusSyncRunCanceled, False, False),
-        (sync_run("completed", canceled=True), Tolerance(), CensusSyncRunCanceled, False, False),
-        (sync_run("skipped", canceled=True), Tolerance("skip"), CensusSyncRunCanceled, False, False),
+        (sync_run("completed", records_failed=0, records_invalid=0), ("fail",), None, False, False),
+        (sync_run("completed", records_failed=None), ("fail", 0, 0), None, False, False),
+        (COMPLETED, ("fail",), None, False, True),
+        (COMPLETED, ("fail", 3, 2), None, False, True),
+        (COMPLETED, ("fail", 2, 2), CensusSyncRunRejectedRecords, False, False),
+        (COMPLETED, ("fail", 3, 1), CensusSyncRunRejectedRecords, False, False),
+        (COMPLETED, ("skip", 0, 0), CensusSyncRunRejectedRecords, False, False),
+        (sync_run("failed"), ("succeed", 9, 9), CensusSyncRunFailed, False, False),
+        (sync_run("skipped"), ("fail",), CensusSyncRunSkipped, False, False),
+        (sync_run("skipped"), ("skip",), None, True, True),
+        (sync_run("skipped"), ("succeed",), None, False, True),
+        (sync_run("cancelled"), ("succeed",), CensusSyncRunCanceled, False, False),
+        (sync_run("canceled"), ("succeed",), CensusSyncRunCanceled, False, False),
+        (sync_run("working", canceled=True), ("fail",), CensusSyncRunCanceled, False, False),
+        (sync_run("completed", canceled=True), ("fail",), CensusSyncRunCanceled, False, False),
+        (sync_run("skipped", canceled=True), ("skip",), CensusSyncRunCanceled, False, False),
     ],
 )
-def test_what_a_finished_run_means(
-    run: dict[str, Any], tolerance: Tolerance, error: type[Exception] | None, skip: bool, warn: bool
+def test_which_ends_are_a_success(
+    run: dict[str, Any], criteria: Any, error: type[CensusSyncRunError] | None, skip: bool, warn: bool
 ) -> None:
-    verdict = judge(run, tolerance, URL)
-    assert (verdict.skip, verdict.warn) == (skip, warn)
-    assert type(verdict.error) is error if error else verdict.error is None
+    evaluation = evaluate(run, SuccessCriteria(*criteria), URL)
+    assert (evaluation.skip, evaluation.warn) == (skip, warn)
+    assert evaluation.message.startswith("Sync run 94 of sync 52 ")
+    assert evaluation.message.endswith(URL)
+    if error is None:
+        assert evaluation.error is None
+        return
+    assert type(evaluation.error) is error
+    assert evaluation.error.sync_run is run
+    assert str(evaluation.error) == evaluation.message
+
+
+COUNTS = {
+    "source_record_count": 100,
+    "records_processed": 90,
+    "records_updated": 80,
+    "records_failed": 7,
+    "records_invalid": 3,
+}
+SHOWN = (
+    "Records: source_record_count 100, records_processed 90, records_updated 80, records_failed 7, "
+    f"records_invalid 3. {URL}"
+)
 
 
 @pytest.mark.parametrize(
-    ("fields", "cause"),
+    ("run", "limits", "message"),
+    [
+        (sync_run("completed", **COUNTS), (), f"completed. {SHOWN}"),
+        (sync_run("failed", **COUNTS), (), f"failed: Census gave no reason. {SHOWN}"),
+        (sync_run("working", canceled=True, **COUNTS), (), f"was cancelled. {SHOWN}"),
+        (
+            sync_run("skipped", **COUNTS),
+            (),
+            "was skipped by Census, because an earlier run of the sync was still running: "
+            f"this run synced nothing. {URL}",
+        ),
+        (
+            sync_run("completed", **COUNTS),
+            (6, None),
+            f"completed, but with too many rejected records: records_failed is 7, allowed are 6. {SHOWN}",
+        ),
+        (
+            sync_run("completed", **COUNTS),
+            (0, 0),
+            "completed, but with too many rejected records: "
+            f"records_failed is 7, allowed are 0; records_invalid is 3, allowed are 0. {SHOWN}",
+        ),
+        (
+            sync_run("completed", records_processed=None),
+            (),
+            "completed. Records: source_record_count unknown, records_processed unknown, "
+            f"records_updated unknown, records_failed unknown, records_invalid unknown. {URL}",
+        ),
+    ],
+)
+def test_what_is_said_of_an_end(run: dict[str, Any], limits: Any, message: str) -> None:
+    assert evaluate(run, SuccessCriteria("fail", *limits), URL).message == f"Sync run 94 of sync 52 {message}"
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
     [
         (("E1", "It broke", "in the middle."), "E1: It broke: in the middle."),
         (("E1", "It broke in the middle", "in the middle"), "E1: It broke in the middle."),
+        (("JSON_ARRAY_ERROR", "Not JSON: jim", "Row 7"), "JSON_ARRAY_ERROR: Not JSON: jim: Row 7."),
         ((None, None, None), "Census gave no reason."),
         (("E1", None, None), "E1."),
         ((None, " It broke. ", None), "It broke."),
     ],
 )
-def test_the_cause_is_in_census_own_words(fields: tuple[str | None, ...], cause: str) -> None:
+def test_the_cause_is_in_census_own_words(cause: tuple[str | None, ...], words: str) -> None:
     names = ("error_code", "error_message", "error_detail")
-    run = sync_run("failed", **dict(zip(names, fields, strict=True)))
-    assert f" failed: {cause} Records: source_record_count unknown" in judge(run, Tolerance(), URL).message
+    run = sync_run("failed", **dict(zip(names, cause, strict=True)))
+    assert f" failed: {words} Records: " in evaluate(run, SuccessCriteria(), URL).message
 
 
 @pytest.mark.parametrize(
-    ("written", "seconds"),
+    ("argument", "value"),
     [
-        ("2021-10-22T20:20:47.153Z", 1634934047.154),
-        ("2021-10-22T20:20:47Z", 1634934048.0),
-        ("2021-10-22 20:20:47.5", 1634934047.6),
-        ("2021-10-22", None),
-        ("2021-13-22T20:20:47Z", None),
-        ("", None),
-        (None, None),
-        (1634934047, None),
+        ("on_skipped_run", "ignore"),
+        ("on_skipped_run", None),
+        ("max_records_failed", -1),
+        ("max_records_failed", True),
+        ("max_records_invalid", "3"),
+        ("max_records_invalid", 0.5),
     ],
 )
-def test_when_a_run_was_created_at_the_latest(written: object, seconds: float | None) -> None:
-    created = sync_runs.created_at({"created_at": written})
-    assert created == (None if seconds is None else pytest.approx(seconds, abs=1e-6))
+def test_criteria_that_mean_nothing_are_refused(argument: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{argument} "):
+        SuccessCriteria(**{argument: value})

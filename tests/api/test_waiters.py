@@ -334,7 +334,8 @@ def test_the_first_poll_that_succeeds_may_be_all_that_is_wanted(responses: list[
 )
 def test_polls_one_by_one(retry_auth: bool, responses: list[Any], expected: list[Any]) -> None:
     clock = Clock()
-    runner, waiter = FlowRunner(clock), sync_run_waiter(Log(), clock)
+    runner = FlowRunner(clock)
+    waiter: Waiter[Any] = sync_run_waiter(Log(), clock)
     for response, value in zip(responses, expected, strict=True):
         poll = poll_once(waiter, retry_auth=retry_auth)
         if isinstance(value, type):
@@ -347,7 +348,7 @@ def test_polls_one_by_one(retry_auth: bool, responses: list[Any], expected: list
 
 @pytest.mark.parametrize("response", [AUTH, NO_SUCH_RUN, DOWN])
 def test_a_poll_that_fails_silently_does_not_raise(response: Any) -> None:
-    waiter = sync_run_waiter(Log(), Clock(), silent_fail=True)
+    waiter: Waiter[Any] = sync_run_waiter(Log(), Clock(), silent_fail=True)
     assert FlowRunner().run(poll_once(waiter), in_order([response])) is None
 
 
