@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from stand_in import Received, Server, data, response
 
-from airflow_provider_census.exceptions import CensusNotFoundError
+from airflow_provider_census.exceptions import CensusConfigError, CensusNotFoundError
 from airflow_provider_census.hooks.census import CensusHook
 
 RUN = {"id": 94, "status": "working"}
@@ -77,3 +78,20 @@ def test_threads_that_share_a_hook_count_their_own_attempts(
         assert list(pool.map(hook.get_sync_run, range(1, 41))) == [RUN] * 40
     assert set(seen.values()) == {3}
     assert len(delays) == 80
+
+
+def test_a_hook_works_as_soon_as_there_are_authorities(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "authorities.pem"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with Server(OK) as server:
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:token-of-tests@127.0.0.1:{server.port}/http"
+        )
+        hook = CensusHook()
+        for _ in range(2):
+            with pytest.raises(CensusConfigError, match="authorities"):
+                hook.get_sync_run(94)
+        bundle.touch()
+        assert hook.get_sync_run(94) == RUN
