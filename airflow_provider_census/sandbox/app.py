@@ -75,6 +75,7 @@ class SandboxApp:
         self.workspace = Workspace(clock, pace)
         self.requests: list[tuple[str, str]] = []
         self.planned_failures: list[PlannedFailure] = []
+        self.on_request: Callable[[str, str], object] | None = None
         # Held by whoever reads or writes the above: tests do so from another thread than the server's.
         self.lock = threading.Lock()
 
@@ -83,6 +84,8 @@ class SandboxApp:
         # Routed as it was sent: an escaped "/" belongs to a name, a plain one separates.
         path = scope["raw_path"].decode("ascii")
         body = await request.body()
+        if self.on_request is not None:
+            self.on_request(request.method, path)
         with self.lock:
             response = self.answer(request, path, body)
         log.info("%s %s %d", request.method, path, response.status_code)

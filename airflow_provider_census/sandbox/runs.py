@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""The life of a sync run, computed from the clock whenever somebody looks.
+"""The life of a sync run, computed from the clock at every request.
 
 What the fields of a run say depends on its ``status``:
 
@@ -28,7 +28,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -53,7 +53,7 @@ class Behavior:
 
 
 COMPLETES = Behavior("completes after 5 seconds")
-SKIPPED = Behavior("is always skipped, as if an earlier run were still going", ends="skipped", working_for=0)
+SKIPPED = Behavior("is always skipped, as if an earlier run were running", ends="skipped", working_for=0)
 
 BEHAVIORS: dict[int, Behavior] = {
     52: COMPLETES,
@@ -175,9 +175,14 @@ class SyncRuns:
         self._runs: dict[int, SyncRun] = {}
         self._ids = itertools.count(data.FIRST_SYNC_RUN_ID)
 
-    def start(self, sync_id: int, full_sync: bool) -> int:
-        """Start a run and answer with its id."""
-        behavior = SKIPPED if self._is_busy(sync_id) else BEHAVIORS.get(sync_id, COMPLETES)
+    def start(self, sync_id: int, full_sync: bool, like: int | None = None) -> int:
+        """
+        Start a run, and return its id.
+
+        :param like: the sync whose runs it behaves like; its own unless given.
+        """
+        busy = self._is_busy(sync_id)
+        behavior = SKIPPED if busy else BEHAVIORS.get(sync_id if like is None else like, COMPLETES)
         run = SyncRun(next(self._ids), sync_id, full_sync, behavior, self.pace, created_at=self.clock())
         self._runs[run.id] = run
         return run.id
@@ -189,15 +194,31 @@ class SyncRuns:
             for run in self._runs.values()
         )
 
+    def finish(self, sync_run_id: int, status: str) -> None:
+        """End a run now, whatever it would have done."""
+        run, now = self._runs[sync_run_id], self.clock()
+        if status == "cancelled":
+            run.cancel(now)
+            run.canceled_at = min(run.canceled_at, now - WINDING_DOWN * run.pace)
+        else:
+            error = data.JSON_ARRAY_ERROR if status == "failed" else data.NO_ERROR
+            run.behavior = replace(run.behavior, ends=status, error=error)
+            run.begins_at = min(run.begins_at, now)
+            run.ends_at = min(run.ends_at, now)
+
     def cancel(self, sync_run_id: int) -> None:
         """Cancel a run; one that is over stays as it ended."""
         if sync_run_id in self._runs:
             self._runs[sync_run_id].cancel(self.clock())
 
-    def oldest_first(self) -> list[dict[str, Any]]:
-        """Every run as it is now."""
+    def started(self) -> list[dict[str, Any]]:
+        """Every run that was started, oldest first, as it is now."""
         now = self.clock()
-        return [*data.SYNC_RUNS, *(run.as_census(now) for run in self._runs.values())]
+        return [run.as_census(now) for run in self._runs.values()]
+
+    def oldest_first(self) -> list[dict[str, Any]]:
+        """Every run as it is now, those of the document among them."""
+        return [*data.SYNC_RUNS, *self.started()]
 
 
 def timestamp(seconds: float) -> str:

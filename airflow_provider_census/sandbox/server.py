@@ -7,7 +7,8 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any
@@ -29,6 +30,7 @@ class Sandbox:
     :param token: the only token that API v1 lets in.
     :param pace: every duration, in seconds, is multiplied by it; 0.1 is ten times faster.
     :param personal_access_token: the only token that API v2 lets in.
+    :param clock: gives the time in seconds since the epoch; runs are as old as it says.
     :raises ValueError: when ``pace`` is not above 0.
 
     Entering the block raises :class:`OSError` when the address cannot be listened on.
@@ -42,12 +44,11 @@ class Sandbox:
         pace: float = 1.0,
         *,
         personal_access_token: str = "sandbox-personal-access-token",
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.host = host
         self.port = port
-        self.token = token
-        self.personal_access_token = personal_access_token
-        self._app = SandboxApp(token, personal_access_token, pace)
+        self._app = SandboxApp(token, personal_access_token, pace, clock)
         self._serving: AbstractContextManager[int] | None = None
 
     def __enter__(self) -> Sandbox:
@@ -63,6 +64,42 @@ class Sandbox:
     ) -> None:
         if self._serving is not None:
             self._serving.__exit__(None, None, None)
+
+    @property
+    def token(self) -> str:
+        """The only token that API v1 lets in; set it to rotate the token."""
+        return self._app.token
+
+    @token.setter
+    def token(self, token: str) -> None:
+        self._app.token = token
+
+    @property
+    def personal_access_token(self) -> str:
+        """The only token that API v2 lets in."""
+        return self._app.personal_access_token
+
+    @property
+    def pace(self) -> float:
+        """What every duration of the runs to come is multiplied by."""
+        return self._app.workspace.runs.pace
+
+    @pace.setter
+    def pace(self, pace: float) -> None:
+        self._app.workspace.runs.pace = pace
+
+    @property
+    def on_request(self) -> Callable[[str, str], object] | None:
+        """
+        Called with method and path before a call is answered; ``None`` for nothing.
+
+        It may start and finish runs, or keep the caller waiting by not returning.
+        """
+        return self._app.on_request
+
+    @on_request.setter
+    def on_request(self, callback: Callable[[str, str], object] | None) -> None:
+        self._app.on_request = callback
 
     @property
     def url(self) -> str:
@@ -87,6 +124,38 @@ class Sandbox:
     def _authority(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+    def start_run(self, sync_id: int, *, full_sync: bool = False, like: int | None = None) -> int:
+        """
+        Start a run that no DAG triggered, as Census' own schedule does; it is not among :attr:`triggers`.
+
+        :param sync_id: the sync.
+        :param full_sync: whether it syncs all records.
+        :param like: the sync whose runs it behaves like; its own unless given.
+        :returns: the id of the run.
+        """
+        with self._app.lock:
+            return self._app.workspace.runs.start(sync_id, full_sync, like)
+
+    def finish_run(self, sync_run_id: int, status: str = "completed") -> None:
+        """
+        End a run now, whatever it would have done.
+
+        :param sync_run_id: a run that was started in this sandbox and has not ended.
+        :param status: ``completed``, ``failed``, ``skipped`` or ``cancelled``.
+        :raises KeyError: if there is no such run.
+        :raises ValueError: if a run cannot end like that.
+        """
+        if status not in {"completed", "failed", "skipped", "cancelled"}:
+            raise ValueError(f"status must be completed, failed, skipped or cancelled, not {status!r}")
+        with self._app.lock:
+            self._app.workspace.runs.finish(sync_run_id, status)
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run that was started in this sandbox, oldest first, as Census gives it now."""
+        with self._app.lock:
+            return self._app.workspace.runs.started()
 
     @property
     def triggers(self) -> list[Trigger]:
@@ -134,6 +203,11 @@ class Sandbox:
             raise ValueError(f"path begins with the API's root, as in /api/v1/syncs; {path!r} does not")
         with self._app.lock:
             self._app.planned_failures.append(PlannedFailure(times, status, headers, body, method, path))
+
+    def fail_no_more(self) -> None:
+        """Forget the failures that are still to come."""
+        with self._app.lock:
+            self._app.planned_failures.clear()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+from airflow_provider_census.transports.worker import WorkerTransport
 from task_helpers import context, triggered
 
 from airflow_provider_census.exceptions import CensusError
@@ -20,7 +21,6 @@ from airflow_provider_census.operators import census as operators
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
-from airflow_provider_census.transports.worker import WorkerTransport
 
 AtFirstPause = Callable[[Callable[[], Any]], None]
 
