@@ -74,7 +74,7 @@ REFUSALS: list[tuple[HTTPResponse, type[CensusApiError], int, str]] = [
     (response(502, HTML), CensusApiError, 502, "Bad Gateway"),
     (response(503, b"[]"), CensusApiError, 503, "[]"),
     (response(500, b"\xff\xfe\x00"), CensusApiError, 500, "\ufffd\ufffd"),
-    (response(500, {"message": "caf\u00e9 \ud800"}), CensusApiError, 500, "café ?"),
+    (response(500, {"message": "caf\u00e9 \ud800"}), CensusApiError, 500, "café \ufffd"),
     (response(200, {"status": "error", "message": "Sync is paused"}), CensusApiError, 200, "Sync is paused"),
     (response(200, {"status": "error"}), CensusApiError, 200, "no message"),
     (response(200, {"status": "error", "data": {"id": 4}}), CensusApiError, 200, '"data": {"id": 4}'),
@@ -151,6 +151,46 @@ def test_what_is_not_the_response_is_an_error_that_says_what_is_wrong(
     assert error.status_code == received.status
     assert flaw in error.message
     assert len(str(error)) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        (rb'"a\u0000b"', "a\ufffdb"),
+        (rb'"a\ud800b"', "a\ufffdb"),
+        (b'"a\xed\xa0\x80b"', "a\ufffd\ufffd\ufffdb"),
+        (b'"a\xffb"', "a\ufffdb"),
+        (rb'"\ud83d\ude00 \u00e9"', "😀 é"),
+        ('"😀 é 한"'.encode(), "😀 é 한"),
+        (b"9223372036854775807", 2**63 - 1),
+        (b"9223372036854775808", "9223372036854775808"),
+        (b"-9223372036854775809", "-9223372036854775809"),
+        (b"1e308", 1e308),
+        (b"1e309", None),
+        (b"-1E+999", None),
+        (b"9" * 310 + b".0", None),
+        (b"NaN", None),
+        (b"-Infinity", None),
+        (b"true", True),
+        (b'{"\\u0000": [null, 1.5]}', {"\ufffd": [None, 1.5]}),
+    ],
+)
+def test_what_cannot_be_stored_is_replaced(written: bytes, value: Any) -> None:
+    received = response(200, b'{"data": {"value": ' + written + b"}}")
+    parsed = responses.parse(SOURCE, received).value
+    assert parsed == {"value": value}
+    json.dumps(parsed, allow_nan=False, ensure_ascii=False).encode()
+
+
+def test_what_is_nested_too_deep_is_cut() -> None:
+    depth = responses.MAX_DEPTH
+    body = b'{"data": {"value": ' + b"[" * depth + b"]" * depth + b"}}"
+    assert json.dumps(responses.parse(SOURCE, response(200, body)).value["value"]).count("[") == depth - 2
+
+
+def test_a_response_is_utf_8_whatever_else_json_could_be() -> None:
+    with pytest.raises(CensusApiError, match="not JSON"):
+        responses.parse(SOURCE, response(200, '{"data": {}}'.encode("utf-16")))
 
 
 def test_nesting_too_deep_to_write_is_no_crash() -> None:
