@@ -65,6 +65,8 @@ class WaitsForSyncRun(_Task):
     on_skipped_run = "fail"
     max_records_failed: int | None
     max_records_invalid: int | None
+    exponential_backoff: Any = False
+    max_wait: Any = None
     silent_fail: bool
     cancel_on_kill: bool
     joined = False
@@ -94,12 +96,13 @@ class WaitsForSyncRun(_Task):
         checked = check_id("sync_id", self.sync_id)
         return checked.lstrip("0") if checked.isdigit() else str(checked)
 
+    @property
+    @abstractmethod
+    def _poll_interval(self) -> float | None:
+        """Seconds between two polls; ``None`` lets them grow with the time waited."""
+
     def _criteria(self) -> SuccessCriteria:
         return SuccessCriteria(self.on_skipped_run, self.max_records_failed, self.max_records_invalid)
-
-    @abstractmethod
-    def _polling(self) -> dict[str, Any]:
-        """Give how often to poll: those fields of ``WaitOptions``."""
 
     def _wait_options(self, known: Mapping[str, Any] | None = None) -> WaitOptions:
         """
@@ -118,7 +121,13 @@ class WaitsForSyncRun(_Task):
             margin = 0.0 if AIRFLOW_V_3_0_PLUS else min(30.0, limit / 10)
             times["execution_deadline"] = now + limit - margin
         times |= {name: moment for name, moment in (known or {}).items() if name in times}
-        return WaitOptions(**self._polling(), **times)
+        return WaitOptions(
+            self._poll_interval,
+            bool(self.exponential_backoff),
+            self.max_wait.total_seconds() if self.max_wait else None,
+            self.silent_fail,
+            **times,
+        )
 
     def _run_waiter(self, sync_run_id: int | str) -> SyncRunWaiter:
         from airflow_provider_census.api.waiters import SyncRunWaiter
@@ -251,9 +260,9 @@ class WaitsForSyncRun(_Task):
         :raises AirflowSkipException: if the task is to be skipped.
         """
         self._run = run
-        stats.sync_run_finished(sync_runs.outcome(run), self._waiting_since)
         url = sync_runs.browser_url(self.hook.settings.base_url, run)
         evaluation = evaluate(run, self._criteria(), url)
+        stats.sync_run_finished(evaluation.outcome, self._waiting_since)
         if self.outlets:
             from airflow_provider_census.utils.asset_events import annotate
 

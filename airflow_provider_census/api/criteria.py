@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from airflow_provider_census.api.sync_runs import COUNTS, count, outcome
+from airflow_provider_census.api.sync_runs import COUNTS, Outcome, count, outcome
 from airflow_provider_census.api.validation import check_choice, check_int
 from airflow_provider_census.exceptions import (
     CensusSyncRunCanceled,
@@ -49,12 +49,14 @@ class Evaluation:
     """
     What a task makes of a finished run.
 
+    :ivar outcome: how the run ended.
     :ivar message: one line for the log or the error.
     :ivar error: what to raise, unless the run is a success.
     :ivar skip: whether Airflow should skip the task.
     :ivar warn: whether the success deserves a warning.
     """
 
+    outcome: Outcome
     message: str
     error: CensusSyncRunError | None = None
     skip: bool = False
@@ -67,7 +69,7 @@ def evaluate(run: dict[str, Any], criteria: SuccessCriteria, url: str) -> Evalua
 
     :param url: where the run is shown in a browser; part of every message.
     """
-    ended = outcome(run)
+    ended = outcome(run) or "failed"
     name = f"Sync run {run.get('id')} of sync {run.get('sync_id')}"
     if ended == "completed":
         return _evaluate_records(run, criteria, name, url)
@@ -77,13 +79,13 @@ def evaluate(run: dict[str, Any], criteria: SuccessCriteria, url: str) -> Evalua
             f"this run synced nothing. {url}"
         )
         if criteria.on_skipped_run == "fail":
-            return Evaluation(message, error=CensusSyncRunSkipped(message, run))
-        return Evaluation(message, skip=criteria.on_skipped_run == "skip", warn=True)
+            return Evaluation(ended, message, error=CensusSyncRunSkipped(message, run))
+        return Evaluation(ended, message, skip=criteria.on_skipped_run == "skip", warn=True)
     if ended == "canceled":
         message = f"{name} was cancelled. {_counts(run)} {url}"
-        return Evaluation(message, error=CensusSyncRunCanceled(message, run))
+        return Evaluation(ended, message, error=CensusSyncRunCanceled(message, run))
     message = f"{name} failed: {_cause(run)} {_counts(run)} {url}"
-    return Evaluation(message, error=CensusSyncRunFailed(message, run))
+    return Evaluation(ended, message, error=CensusSyncRunFailed(message, run))
 
 
 def _evaluate_records(run: dict[str, Any], criteria: SuccessCriteria, name: str, url: str) -> Evaluation:
@@ -99,9 +101,9 @@ def _evaluate_records(run: dict[str, Any], criteria: SuccessCriteria, name: str,
         message = (
             f"{name} completed, but with too many rejected records: {'; '.join(excess)}. {_counts(run)} {url}"
         )
-        return Evaluation(message, error=CensusSyncRunRejectedRecords(message, run))
+        return Evaluation("completed", message, error=CensusSyncRunRejectedRecords(message, run))
     rejected = count(run, "records_failed") + count(run, "records_invalid")
-    return Evaluation(f"{name} completed. {_counts(run)} {url}", warn=rejected > 0)
+    return Evaluation("completed", f"{name} completed. {_counts(run)} {url}", warn=rejected > 0)
 
 
 def _counts(run: Mapping[str, Any]) -> str:

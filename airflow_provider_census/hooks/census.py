@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
+import sys
 import time
 import warnings
 from collections import defaultdict
@@ -45,6 +46,9 @@ T = TypeVar("T")
 
 OWNED_RUN_IDS: defaultdict[str, set[int]] = defaultdict(set)
 """Ids of the runs that tasks of this process started or took for theirs, by host."""
+
+AIOHTTP = "airflow_provider_census.transports.aiohttp"
+"""The transport of an event loop, which a worker does not pay for."""
 
 NOTIFIED: set[str] = set()
 """The versions of the API whose end this process has reported."""
@@ -333,7 +337,7 @@ class CensusHook(OldMethods, BaseHook):
         :param shared: ``False`` for sockets of its own, which the requests of many waits cannot hold up.
         """
         # The first import takes longer than an event loop may be held.
-        module = await asyncio.to_thread(import_module, "airflow_provider_census.transports.aiohttp")
+        module: Any = sys.modules.get(AIOHTTP) or await asyncio.to_thread(import_module, AIOHTTP)
         name = (self.census_conn_id, self.api_version) if shared else object()
         async with module.shared_client(name, self._aread_connection, self._settings) as client:
             yield module.AiohttpTransport(client, self.log)

@@ -193,9 +193,9 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
                 "the task does not wait for its sync run. Set wait_for_completion=True."
             )
 
-    def _polling(self) -> dict[str, Any]:
-        interval = None if self.poll_interval is None else to_seconds("poll_interval", self.poll_interval)
-        return {"poll_interval": interval}
+    @property
+    def _poll_interval(self) -> float | None:
+        return None if self.poll_interval is None else to_seconds("poll_interval", self.poll_interval)
 
     def execute(self, context: Context) -> int:
         """Start the sync, and wait for the run if asked to."""
@@ -363,7 +363,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
 
     def _complete(self, context: Context, run: Run, options: WaitOptions) -> int:
         """Evaluate a finished run, unless Census skipped it for one that is to be waited for or joined."""
-        if outcome(run) == "skipped" and self.if_running in {"wait", "join"}:
+        if self.if_running in {"wait", "join"} and outcome(run) == "skipped":
             from airflow_provider_census.api.triggering import find_blocking_run
 
             sync_id = self._find_sync_id()

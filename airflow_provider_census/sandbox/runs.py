@@ -193,9 +193,7 @@ class SyncRuns:
         self._runs: dict[int, SyncRun] = {}
         self._ids = itertools.count(data.FIRST_SYNC_RUN_ID)
 
-    def start(
-        self, sync_id: int, full_sync: bool, reason: Mapping[str, str], like: int | None = None
-    ) -> int:
+    def start(self, sync_id: int, full_sync: bool, reason: Mapping[str, str], like: int | None = None) -> int:
         """
         Start a run, and return its id.
 

@@ -122,7 +122,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         adaptive = poke_interval is None and not self.exponential_backoff
         self._default_poke_interval = self.poke_interval if adaptive else None
         if deferrable:  # on a worker, Airflow lets a sensor poll without a delay
-            self._polling()
+            to_seconds("poke_interval", self.poke_interval)
 
     @abstractmethod
     def _begin(self, context: Context) -> RunWaiter[Any]:
@@ -141,13 +141,9 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
     def _is_adaptive(self) -> bool:
         return self._default_poke_interval is not None and self.poke_interval == self._default_poke_interval
 
-    def _polling(self) -> dict[str, Any]:
-        return {
-            "poll_interval": None if self._is_adaptive else to_seconds("poke_interval", self.poke_interval),
-            "exponential_backoff": bool(self.exponential_backoff),
-            "max_wait": self.max_wait.total_seconds() if self.max_wait else None,
-            "silent_fail": self.silent_fail,
-        }
+    @property
+    def _poll_interval(self) -> float | None:
+        return None if self._is_adaptive else to_seconds("poke_interval", self.poke_interval)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait for the run: in the triggerer if deferrable, else as Airflow's sensors do."""
