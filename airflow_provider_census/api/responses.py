@@ -281,7 +281,7 @@ def _decode(response: HTTPResponse) -> tuple[JsonObject | None, str | None]:
     if not response.body.strip():
         return None, "the response has no body"
     try:
-        # UTF-8, as JSON must be: it would guess other encodings, and let half a character through.
+        # UTF-8, as JSON must be: given bytes, json guesses the encoding, and lets half a character through.
         body = json.loads(response.body.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
         return None, f"the response is not JSON: {_excerpt(response.body)}"
