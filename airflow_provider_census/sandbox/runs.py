@@ -36,6 +36,8 @@ from airflow_provider_census.sandbox import data
 
 WINDING_DOWN = 1.0  # seconds at pace 1 between `canceled: true` and the end of the run
 
+ENDS = ("completed", "failed", "skipped", "cancelled")  # every `status` of a run that is over
+
 
 @dataclass(frozen=True)
 class Behavior:
@@ -77,11 +79,13 @@ class SyncRun:
     id: int
     sync_id: int
     full_sync: bool
+    reason: Mapping[str, str]
     behavior: Behavior
     pace: float
     created_at: float
 
     def __post_init__(self) -> None:
+        self.winds_down_for = WINDING_DOWN * self.pace
         self.begins_at = self.created_at + self.behavior.queued_for * self.pace
         self.ends_at = self.begins_at + self.behavior.working_for * self.pace
         self.canceled_at = self.created_at + self.behavior.canceled_after * self.pace
@@ -92,7 +96,7 @@ class SyncRun:
 
     @property
     def stops_at(self) -> float:
-        return self.canceled_at + WINDING_DOWN * self.pace if self.is_cut_short else self.ends_at
+        return self.canceled_at + self.winds_down_for if self.is_cut_short else self.ends_at
 
     def is_over(self, now: float) -> bool:
         return now >= self.stops_at
@@ -100,6 +104,20 @@ class SyncRun:
     def cancel(self, now: float) -> None:
         # Too late when it is not before `ends_at`, and without effect then.
         self.canceled_at = min(self.canceled_at, now)
+
+    def finish(self, now: float, ends: str, records_failed: int, records_invalid: int) -> None:
+        """End now, otherwise than the behavior says."""
+        if ends == "cancelled":
+            self.canceled_at, self.winds_down_for = min(self.canceled_at, now), 0.0
+            return
+        self.behavior = replace(
+            self.behavior,
+            ends=ends,
+            records_failed=records_failed,
+            records_invalid=records_invalid,
+            error=data.JSON_ARRAY_ERROR if ends == "failed" else data.NO_ERROR,
+        )
+        self.begins_at, self.ends_at, self.canceled_at = min(self.begins_at, now), now, math.inf
 
     def status(self, now: float) -> str:
         if self.is_cut_short and self.is_over(now):
@@ -155,7 +173,7 @@ class SyncRun:
             "status": status,
             "canceled": self.is_cut_short and now >= self.canceled_at,
             "full_sync": self.full_sync,
-            "sync_trigger_reason": {"ui_tag": "API", "ui_detail": "Triggered through the API of the sandbox"},
+            "sync_trigger_reason": self.reason,
         }
         if status in ("working", "failed"):
             run["current_step"] = self.current_step(now)
@@ -175,7 +193,9 @@ class SyncRuns:
         self._runs: dict[int, SyncRun] = {}
         self._ids = itertools.count(data.FIRST_SYNC_RUN_ID)
 
-    def start(self, sync_id: int, full_sync: bool, like: int | None = None) -> int:
+    def start(
+        self, sync_id: int, full_sync: bool, reason: Mapping[str, str], like: int | None = None
+    ) -> int:
         """
         Start a run, and return its id.
 
@@ -183,7 +203,7 @@ class SyncRuns:
         """
         busy = self._is_busy(sync_id)
         behavior = SKIPPED if busy else BEHAVIORS.get(sync_id if like is None else like, COMPLETES)
-        run = SyncRun(next(self._ids), sync_id, full_sync, behavior, self.pace, created_at=self.clock())
+        run = SyncRun(next(self._ids), sync_id, full_sync, reason, behavior, self.pace, self.clock())
         self._runs[run.id] = run
         return run.id
 
@@ -194,22 +214,17 @@ class SyncRuns:
             for run in self._runs.values()
         )
 
-    def finish(self, sync_run_id: int, status: str) -> None:
-        """End a run now, whatever it would have done."""
-        run, now = self._runs[sync_run_id], self.clock()
-        if status == "cancelled":
-            run.cancel(now)
-            run.canceled_at = min(run.canceled_at, now - WINDING_DOWN * run.pace)
-        else:
-            error = data.JSON_ARRAY_ERROR if status == "failed" else data.NO_ERROR
-            run.behavior = replace(run.behavior, ends=status, error=error)
-            run.begins_at = min(run.begins_at, now)
-            run.ends_at = min(run.ends_at, now)
-
     def cancel(self, sync_run_id: int) -> None:
         """Cancel a run; one that is over stays as it ended."""
         if sync_run_id in self._runs:
             self._runs[sync_run_id].cancel(self.clock())
+
+    def finish(self, sync_run_id: int, ends: str, records_failed: int, records_invalid: int) -> None:
+        """End a run now; :class:`ValueError` when it has ended, or was never started."""
+        now = self.clock()
+        if sync_run_id not in self._runs or self._runs[sync_run_id].is_over(now):
+            raise ValueError(f"no sync run {sync_run_id} is queued or working")
+        self._runs[sync_run_id].finish(now, ends, records_failed, records_invalid)
 
     def started(self) -> list[dict[str, Any]]:
         """Every run that was started, oldest first, as it is now."""

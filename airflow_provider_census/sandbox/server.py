@@ -18,19 +18,22 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from airflow_provider_census.sandbox.app import PlannedFailure, SandboxApp
-from airflow_provider_census.sandbox.data import GROUP_ID
+from airflow_provider_census.sandbox.data import GROUP_ID, ON_SCHEDULE
+from airflow_provider_census.sandbox.runs import ENDS
 from airflow_provider_census.sandbox.workspace import Trigger
 
 
 class Sandbox:
     """A local Census that a test can start, watch and make fail.
 
+    Every method and attribute may be used from any thread, while the sandbox answers requests.
+
     :param host: address to listen on.
     :param port: port to listen on; 0 takes a free one.
     :param token: the only token that API v1 lets in.
     :param pace: every duration, in seconds, is multiplied by it; 0.1 is ten times faster.
     :param personal_access_token: the only token that API v2 lets in.
-    :param clock: gives the time in seconds since the epoch; runs are as old as it says.
+    :param clock: what the sandbox takes for the time, in seconds since the epoch.
     :raises ValueError: when ``pace`` is not above 0.
 
     Entering the block raises :class:`OSError` when the address cannot be listened on.
@@ -66,8 +69,13 @@ class Sandbox:
             self._serving.__exit__(None, None, None)
 
     @property
+    def url(self) -> str:
+        """Where it listens, such as ``http://127.0.0.1:8765``; below it are ``/api/v1`` and ``/api/v2``."""
+        return f"http://{self._authority}"
+
+    @property
     def token(self) -> str:
-        """The only token that API v1 lets in; set it to rotate the token."""
+        """The only token that API v1 lets in; set it to rotate it."""
         return self._app.token
 
     @token.setter
@@ -76,8 +84,12 @@ class Sandbox:
 
     @property
     def personal_access_token(self) -> str:
-        """The only token that API v2 lets in."""
+        """The only token that API v2 lets in; set it to rotate it."""
         return self._app.personal_access_token
+
+    @personal_access_token.setter
+    def personal_access_token(self, token: str) -> None:
+        self._app.personal_access_token = token
 
     @property
     def pace(self) -> float:
@@ -89,22 +101,29 @@ class Sandbox:
         self._app.workspace.runs.pace = pace
 
     @property
-    def on_request(self) -> Callable[[str, str], object] | None:
-        """
-        Called with method and path before a call is answered; ``None`` for nothing.
+    def clock(self) -> Callable[[], float]:
+        """What the sandbox takes for the time, in seconds since the epoch; set it to move or stop time.
 
-        It may start and finish runs, or keep the caller waiting by not returning.
+        Runs go by it: a test that moves it need not wait for them. It must not go back.
+        """
+        return self._app.clock
+
+    @clock.setter
+    def clock(self, clock: Callable[[], float]) -> None:
+        self._app.clock = clock
+
+    @property
+    def on_request(self) -> Callable[[str, str], object] | None:
+        """Called with method and path of each request, as in :attr:`requests`, before it is answered.
+
+        It may start and finish runs or let requests fail, and the request finds them so. Until it returns,
+        the answer to this request is held back, others are not. When it raises, the answer is an HTTP 500.
         """
         return self._app.on_request
 
     @on_request.setter
-    def on_request(self, callback: Callable[[str, str], object] | None) -> None:
-        self._app.on_request = callback
-
-    @property
-    def url(self) -> str:
-        """Where it listens, such as ``http://127.0.0.1:8765``; below it are ``/api/v1`` and ``/api/v2``."""
-        return f"http://{self._authority}"
+    def on_request(self, on_request: Callable[[str, str], object] | None) -> None:
+        self._app.on_request = on_request
 
     @property
     def connection_uri(self) -> str:
@@ -124,32 +143,6 @@ class Sandbox:
     def _authority(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
-
-    def start_run(self, sync_id: int, *, full_sync: bool = False, like: int | None = None) -> int:
-        """
-        Start a run that no DAG triggered, as Census' own schedule does; it is not among :attr:`triggers`.
-
-        :param sync_id: the sync.
-        :param full_sync: whether it syncs all records.
-        :param like: the sync whose runs it behaves like; its own unless given.
-        :returns: the id of the run.
-        """
-        with self._app.lock:
-            return self._app.workspace.runs.start(sync_id, full_sync, like)
-
-    def finish_run(self, sync_run_id: int, status: str = "completed") -> None:
-        """
-        End a run now, whatever it would have done.
-
-        :param sync_run_id: a run that was started in this sandbox and has not ended.
-        :param status: ``completed``, ``failed``, ``skipped`` or ``cancelled``.
-        :raises KeyError: if there is no such run.
-        :raises ValueError: if a run cannot end like that.
-        """
-        if status not in {"completed", "failed", "skipped", "cancelled"}:
-            raise ValueError(f"status must be completed, failed, skipped or cancelled, not {status!r}")
-        with self._app.lock:
-            self._app.workspace.runs.finish(sync_run_id, status)
 
     @property
     def runs(self) -> list[dict[str, Any]]:
@@ -174,6 +167,44 @@ class Sandbox:
         """Method and path of every call, oldest first; the path as it was sent, without its query."""
         with self._app.lock:
             return list(self._app.requests)
+
+    def start_run(self, sync_id: int, *, full_sync: bool = False, like: int | None = None) -> int:
+        """Start a run as Census' own schedule does: without a request, so it is not in :attr:`triggers`.
+
+        As in Census, it is skipped while another run of the sync is running.
+
+        :param sync_id: the sync; it says what the run does, unless :meth:`finish_run` ends it before.
+        :param full_sync: whether the run is a full sync.
+        :param like: the sync whose runs it behaves like; its own unless given.
+        :return: the id of the run.
+        :raises ValueError: when there is no such sync.
+        """
+        with self._app.lock:
+            workspace = self._app.workspace
+            if all(sync["id"] != sync_id for sync in workspace.items["syncs"]):
+                raise ValueError(f"there is no sync {sync_id}")
+            return workspace.runs.start(sync_id, full_sync, ON_SCHEDULE, like)
+
+    def finish_run(
+        self,
+        sync_run_id: int,
+        status: str = "completed",
+        *,
+        records_failed: int = 0,
+        records_invalid: int = 0,
+    ) -> None:
+        """End a run now, whoever started it.
+
+        :param sync_run_id: the run.
+        :param status: how it ends: ``completed``, ``failed``, ``skipped`` or ``cancelled``.
+        :param records_failed: how many records the destination rejected, if it is completed.
+        :param records_invalid: how many records were invalid, if it is completed.
+        :raises ValueError: when no such run is queued or working, or none can end so.
+        """
+        if status not in ENDS:
+            raise ValueError(f"status must be one of {', '.join(ENDS)}, not {status!r}")
+        with self._app.lock:
+            self._app.workspace.runs.finish(sync_run_id, status, records_failed, records_invalid)
 
     def fail_next(
         self,
@@ -204,8 +235,8 @@ class Sandbox:
         with self._app.lock:
             self._app.planned_failures.append(PlannedFailure(times, status, headers, body, method, path))
 
-    def fail_no_more(self) -> None:
-        """Forget the failures that are still to come."""
+    def stop_failing(self) -> None:
+        """Forget every failure that :meth:`fail_next` asked for and that has not happened yet."""
         with self._app.lock:
             self._app.planned_failures.clear()
 

@@ -135,6 +135,8 @@ def _was_sent(error: Exception) -> bool:
         reason = reason.original_error
         if "Tunnel connection failed" in str(reason):
             return False
-    return not isinstance(reason, (NewConnectionError, ConnectTimeoutError)) and not isinstance(
-        base.innermost(error), ssl.SSLCertVerificationError
-    )
+    if isinstance(reason, (NewConnectionError, ConnectTimeoutError)):
+        return False
+    inner = base.innermost(error)
+    # The certificate of Census is not trusted, or the authorities to trust cannot be read.
+    return not isinstance(inner, ssl.SSLCertVerificationError) and getattr(inner, "library", "") != "X509"

@@ -9,7 +9,6 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Hashable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from airflow.triggers.shared_stream import AdvanceItem
 
     from airflow_provider_census.api.sync_runs import Run
-    from airflow_provider_census.transports.aiohttp import AiohttpTransport
 
 log = logging.getLogger(__name__)
 
@@ -144,45 +142,40 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
                 yield TriggerEvent(payload)
 
     async def polls(self) -> AsyncIterator[Poll]:
-        """Poll the sync again and again, whatever happens."""
+        """Poll the sync again and again, whatever happens; after a failure, read the connection anew."""
         start = time.time() if self.since is None else self.since.timestamp()
-        hook = CensusHook(self.census_conn_id)
         outage = OutageLog(log, time.time)
-        transport: AiohttpTransport | None = None
         watermark: Watermark | None = None
         runs: Runs = {}
         failures, free_at = 0, 0.0
-        async with AsyncExitStack() as stack:
-            while True:
-                interval = self.poll_interval * RNG.uniform(0.9, 1.0)
-                try:
-                    if watermark is None:
-                        watermark = await self._load(start)
-                    if transport is None:
-                        transport = await stack.enter_async_context(hook.aopen())
-                    base_url = (await transport.settings()).base_url
-                    runs = await adrive(read_runs(self.sync_id, watermark, base_url, runs), transport.send)
-                except Exception as error:  # noqa: BLE001 - Airflow may fail with anything
-                    failures += 1
-                    failure = self._failure(error)
-                    outage.failed(f"runs of sync {self.sync_id}", failure)
-                    await asyncio.sleep(next_poll(interval, failures, failure, RNG))
-                    continue
-                failures = 0
-                outage.succeeded()
-                found, watermark = watermark.new_runs(runs, self._is_wanted)
-                due = (found[:-1] or found) if time.monotonic() >= free_at else []
-                free_at = time.monotonic() + SPACING if due else free_at
-                watermark = watermark.reported(due)
-                payloads = [sync_runs.summary(run, sync_runs.browser_url(base_url, run)) for run in due]
-                yield Poll(payloads, watermark)
-                left = interval if len(due) == len(found) else free_at - time.monotonic()
-                await asyncio.sleep(min(interval, max(0.0, left)))
-
-    def _failure(self, error: Exception) -> CensusError:
-        if isinstance(error, CensusError):
-            return error
-        return CensusError(f"Cannot read the connection {self.census_conn_id} or the watermark: {error!r}.")
+        while True:
+            try:
+                if watermark is None:
+                    watermark = await self._load(start)
+                async with CensusHook(self.census_conn_id).aopen() as transport:
+                    while True:
+                        base_url = (await transport.settings()).base_url
+                        flow = read_runs(self.sync_id, watermark, base_url, runs)
+                        runs = await adrive(flow, transport.send)
+                        found, watermark = watermark.new_runs(runs, self._is_wanted)
+                        due = (found[:-1] or found) if time.monotonic() >= free_at else []
+                        free_at = time.monotonic() + SPACING if due else free_at
+                        urls = [sync_runs.browser_url(base_url, run) for run in due]
+                        payloads = list(map(sync_runs.summary, due, urls))
+                        watermark = watermark.reported(due)
+                        outage.succeeded()
+                        failures = 0
+                        yield Poll(payloads, watermark)
+                        delay = self.poll_interval * RNG.uniform(0.9, 1.0)
+                        if len(due) < len(found):
+                            delay = min(delay, max(0.0, free_at - time.monotonic()))
+                        await asyncio.sleep(delay)
+            except Exception as error:  # noqa: BLE001 - Airflow may fail with anything
+                failures += 1
+                failure = CensusError(f"Cannot poll with connection {self.census_conn_id}: {error!r}.")
+                failure = error if isinstance(error, CensusError) else failure
+                outage.failed(f"runs of sync {self.sync_id}", failure)
+            await asyncio.sleep(next_poll(self.poll_interval, failures, failure, RNG))
 
     def _is_wanted(self, run: Run) -> bool:
         outcome = sync_runs.outcome(run)

@@ -423,8 +423,10 @@ def test_authorities_that_cannot_be_read_are_an_error_of_ours(
 ) -> None:
     (tmp_path / "empty.pem").touch()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "empty.pem"))
-    with Server(OK, tls=authority.tls) as server, pytest.raises(CensusError):
-        send(GET, server.url)
+    with Server(OK, tls=authority.tls) as server, pytest.raises(CensusError) as caught:
+        send(TRIGGER, server.url)
+    assert not getattr(caught.value, "sent", False)
+    assert server.received == []
 
 
 @pytest.mark.parametrize("written", ["http://127.0.0.1:{}", "http://127.0.0.1:{}/", "127.0.0.1:{}"])
