@@ -181,10 +181,11 @@ def redact(token: str, text: bytes) -> bytes:
 
 @functools.lru_cache(maxsize=32)
 def _escaped(token: str) -> re.Pattern[bytes]:
-    """
+    r"""
     Make a pattern of the ways to write each character of a token.
 
-    They begin with different characters, so a text is read once, however much of the token it has.
+    They begin with different characters, as long as the token has no ``\``, ``%`` or ``&``; so a text is read
+    once, however much of the token it has.
     """
     return re.compile("".join(map(_forms, token)).encode())
 
