@@ -72,7 +72,7 @@ def test_two_syncs_with_the_label_are_an_error(census: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("label", ["", " ", 52, "{{ label }}"])
-def test_what_cannot_be_a_label_is_not_looked_for(census: Sandbox, label: Any) -> None:
+def test_what_cannot_be_a_label_is_not_searched_for(census: Sandbox, label: Any) -> None:
     with pytest.raises(ValueError, match=r"^sync_label "):
         operator(sync_label=label).execute({"ti": TaskInstance()})
     assert census.requests == []

@@ -167,9 +167,12 @@ def cancel_sync_run(sync_run_id: int | str) -> Request[None]:
 
 
 def newest_sync_runs(sync_id: int | str) -> Request[list[SyncRun]]:
-    """List the newest runs of a sync in one request, as many as Census sends at a time."""
-    params = {"order": "desc", "page": 1, "per_page": MAX_PER_PAGE}
-    return _list("syncs", check_id("sync_id", sync_id), "sync_runs", params=params, paged=False)
+    """
+    List the newest runs of a sync in one request, as many as Census sends at a time.
+
+    No operation of its own, so the hook has no method for it.
+    """
+    return list_sync_runs(sync_id, order="desc", page=1, per_page=MAX_PER_PAGE)
 
 
 def list_sources() -> Request[list[Source]]:

@@ -181,10 +181,11 @@ def redact(token: str, text: bytes) -> bytes:
 
 @functools.lru_cache(maxsize=32)
 def _escaped(token: str) -> re.Pattern[bytes]:
-    """
+    r"""
     Make a pattern of the ways to write each character of a token.
 
-    They begin with different characters, so a text is read once, however much of the token it has.
+    They begin with different characters, as long as the token has no ``\``, ``%`` or ``&``; so a text is read
+    once, however much of the token it has.
     """
     return re.compile("".join(map(_forms, token)).encode())
 
@@ -281,7 +282,7 @@ def _decode(response: HTTPResponse) -> tuple[JsonObject | None, str | None]:
     if not response.body.strip():
         return None, "the response has no body"
     try:
-        # UTF-8, as JSON must be: it would guess other encodings, and let half a character through.
+        # UTF-8, as JSON must be: given bytes, json guesses the encoding, and lets half a character through.
         body = json.loads(response.body.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
         return None, f"the response is not JSON: {_excerpt(response.body)}"

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
-OPERATIONS = ("append", "insert", "mirror", "update", "upsert")
-FREQUENCIES = ("never", "continuous", "quarter_hourly", "hourly", "daily", "weekly", "expression")
-DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
-CONSTANT_TYPES = ("boolean", "datetime", "number", "text")
-ARRAY_OPERATIONS = ("merge", "overwrite")
+from airflow_provider_census.api.types import (
+    ArrayOperation,
+    ConstantType,
+    Operation,
+    ScheduleDay,
+    ScheduleFrequency,
+)
+
 SOURCE_PROPERTIES = {
     "model": ("model_name",),
     "table": ("table_name", "table_schema", "table_catalog"),
@@ -47,10 +50,10 @@ def is_newer(payload: Mapping[str, Any]) -> bool:
 
 
 def _problems(payload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield from _not_one_of(payload, "operation", OPERATIONS)
-    yield from _not_one_of(payload, "schedule_frequency", FREQUENCIES)
+    yield from _not_one_of(payload, "operation", get_args(Operation))
+    yield from _not_one_of(payload, "schedule_frequency", get_args(ScheduleFrequency))
     if payload.get("schedule_day") is not None:
-        yield from _not_one_of(payload, "schedule_day", DAYS)
+        yield from _not_one_of(payload, "schedule_day", get_args(ScheduleDay))
     yield from _out_of_bounds(payload, "schedule_hour", 24)
     yield from _out_of_bounds(payload, "schedule_minute", 59)
     source = payload.get("source_attributes")
@@ -87,10 +90,10 @@ def _mapping_problems(path: str, mapping: object) -> Iterator[tuple[str, str]]:
         return
     origin = mapping.get("from")
     if isinstance(origin, Mapping) and "value" in origin:
-        yield from _not_one_of({"type": None, **origin}, "type", CONSTANT_TYPES, f"{path}.from.")
+        yield from _not_one_of({"type": None, **origin}, "type", get_args(ConstantType), f"{path}.from.")
     elif not isinstance(origin, str):
         return
-    yield from _not_one_of(mapping, "operation", ARRAY_OPERATIONS, f"{path}.")
+    yield from _not_one_of(mapping, "operation", get_args(ArrayOperation), f"{path}.")
 
 
 def _not_one_of(

@@ -484,11 +484,6 @@ def test_a_name_cannot_leave_its_segment(census: Sandbox, send: Callable[[Reques
     assert len(census.requests) == len(names)
 
 
-def test_the_newest_runs_are_one_page_of_the_list() -> None:
-    whole = endpoints.list_sync_runs(52, order="desc", page=1, per_page=100)
-    assert endpoints.newest_sync_runs(52) == whole
-
-
 @pytest.mark.parametrize("value", NO_IDS, ids=ascii)
 @pytest.mark.parametrize(("operation", "others", "argument"), arguments(*SLUGS, *IDS))
 def test_what_cannot_be_an_id_is_refused_by_name(
