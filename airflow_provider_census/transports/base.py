@@ -25,9 +25,6 @@ from airflow_provider_census.exceptions import CensusConfigError, CensusConnecti
 MAX_ERROR_BODY = 64 * 1024
 """Bytes that are read of an error page."""
 
-CHUNK = 64 * 1024
-"""Bytes that are read at a time."""
-
 
 @functools.cache
 def user_agent() -> str:

@@ -117,7 +117,7 @@ class RequestsTransport:
             body = bytearray()
             # What has arrived, not a full chunk, which a response that drips fills too late; urllib3 1 waits.
             read = getattr(response.raw, "read1", response.raw.read)
-            while len(body) <= most and (chunk := read(base.CHUNK, decode_content=True)):
+            while len(body) <= most and (chunk := read(64 * 1024, decode_content=True)):
                 body += chunk
                 if time.monotonic() > deadline:
                     raise requests.ReadTimeout("the response takes too long")
