@@ -3,7 +3,7 @@
 """
 What many waits at once cost, in a process of their own that knows Airflow, as a triggerer does.
 
-Arguments: ``bare`` or ``provider``, the address of a Census, how many waits, the seconds between two looks,
+Arguments: ``bare`` or ``provider``, the address of a Census, how many waits, the seconds between two polls,
 and for how many seconds to measure. Prints what it measured as JSON.
 """
 
@@ -60,7 +60,7 @@ def memory() -> float:
 
 
 def bare(url: str, interval: float) -> Wait:
-    """Look with as little as looking over a shared pool takes."""
+    """Poll with as little as polling over a shared pool takes."""
     shared: list[aiohttp.ClientSession] = []
 
     async def wait(number: int) -> None:
@@ -78,7 +78,7 @@ def bare(url: str, interval: float) -> Wait:
 
 
 def provider(url: str, interval: float) -> Wait:
-    """Look with the trigger of the provider."""
+    """Poll with the trigger of the provider."""
     os.environ["AIRFLOW_CONN_CENSUS_DEFAULT"] = f"census://:secret-token@{url.removeprefix('http://')}/http"
 
     async def wait(number: int) -> None:
@@ -112,9 +112,9 @@ async def measure(wait: Wait, url: str, waits: int, interval: float, seconds: fl
     cpu = time.process_time()
     await asyncio.sleep(seconds)
     cpu = time.process_time() - cpu
-    looks = (await counts(url))["requests"]
+    polls = (await counts(url))["requests"]
     result |= {
-        "cpu": 1000 * cpu / looks,
+        "cpu": 1000 * cpu / polls,
         "memory": (memory() - before) / (waits - 1),
         "sockets": sockets() - own,
     }
