@@ -50,7 +50,7 @@ SCRIPTS = Path(__file__).parent
 @contextmanager
 def census() -> Iterator[str]:
     """Serve a Census; its address."""
-    command = [sys.executable, SCRIPTS / "bench_server.py"]
+    command = [sys.executable, str(SCRIPTS / "bench_server.py")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdin
         assert server.stdout
