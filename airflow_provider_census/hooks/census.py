@@ -351,6 +351,15 @@ class CensusHook(OldMethods, BaseHook):
         """
         return self._settings or self._read_connection()
 
+    async def asettings(self) -> Settings:
+        """
+        What the connection says, for use on an event loop.
+
+        :raises CensusConfigError: if a field is missing or cannot be used.
+        """
+        async with self.aopen() as transport:
+            return await transport.settings()
+
     def _read_connection(self) -> Settings:
         return self._use(self.get_connection(self.census_conn_id))
 
