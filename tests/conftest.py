@@ -5,16 +5,22 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 HOME = tempfile.mkdtemp(prefix="airflow-provider-census-")
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
@@ -33,12 +39,51 @@ PACE = 0.02
 """Runs of the sandbox take a fiftieth of their time."""
 
 
+def pytest_report_header() -> str:
+    return f"Airflow {version('apache-airflow')} on Python {platform.python_version()}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs more of Airflow than its modules, and begin with what takes longest: the browser."""
+    for item in items:
+        if not {"airflow_db", "browser"}.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("airflow")
+    items.sort(key=lambda item: "browser" not in getattr(item, "fixturenames", ()))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One table of what ran: a row for each folder, and for each file that is in none."""
+    outcomes = ("passed", "skipped", "failed", "error")
+    table: dict[str, Counter[str]] = {}
+    for outcome, reports in terminalreporter.stats.items():
+        for report in reports:
+            if isinstance(report, pytest.TestReport | pytest.CollectReport):
+                area = "/".join(report.nodeid.partition("::")[0].split("/")[:2])
+                row = table.setdefault(area, Counter())
+                row["seconds"] += getattr(report, "duration", 0)
+                row["failed" if outcome == "error" else outcome] += outcome in outcomes
+    terminalreporter.section(pytest_report_header())
+    columns = (*outcomes[:-1], "seconds")
+    terminalreporter.line(f"{'':32}" + "".join(f"{column:>10}" for column in columns))
+    table = dict(sorted(table.items()))
+    for area, row in (table | {"all": sum(table.values(), Counter())}).items():
+        terminalreporter.line(f"{area:32}" + "".join(f"{round(row[column]):10}" for column in columns))
+
+
 @pytest.fixture(scope="session")
-def airflow_db() -> str:
-    """A database of Airflow's, made once; its home."""
-    airflow = Path(sys.executable).parent / "airflow"
-    made = subprocess.run([airflow, "db", "migrate"], capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stdout + made.stderr
+def airflow_db(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database of Airflow's, made once for all processes that share the tests, and copied; its home."""
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "airflow.db"
+    with made.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            airflow = Path(sys.executable).parent / "airflow"
+            run = subprocess.run([airflow, "db", "migrate"], capture_output=True, text=True, check=False)
+            assert run.returncode == 0, run.stdout + run.stderr
+            Path(HOME, "airflow.db").rename(made)
+    shutil.copy(made, HOME)
     return HOME
 
 
