@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,12 +96,20 @@ def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture
-def run_dag(airflow_db: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Run a DAG through ``dag.test()``; the DAG run that it gives tells states and XComs."""
-    import airflow
+@pytest.fixture(scope="session")
+def dagbag() -> Any:
+    """Airflow's module that reads DAG files."""
+    try:
+        return import_module("airflow.dag_processing.dagbag")
+    except ImportError:  # before 3.2
+        return import_module("airflow.models.dagbag")
 
-    if airflow.__version__.startswith(("3.0.", "3.1.", "3.2.")):
+
+@pytest.fixture
+def run_dag(airflow_db: str, dagbag: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run a DAG through ``dag.test()``; the DAG run that it gives tells states and XComs."""
+    airflow = version("apache-airflow")
+    if airflow.startswith(("3.0.", "3.1.", "3.2.")):
         from airflow.sdk.execution_time import task_runner
 
         finalize = task_runner.finalize
@@ -112,33 +121,28 @@ def run_dag(airflow_db: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., A
 
         monkeypatch.setattr(task_runner, "finalize", tell)
 
-    if airflow.__version__.startswith("3.0."):
+    if airflow.startswith("3.0."):
         import pendulum
 
         rescheduled = task_runner.RuntimeTaskInstance.get_first_reschedule_date
 
         # Between worker and supervisor it is read out of JSON, but not in dag.test().
         def first_rescheduled(ti: Any, context: Any) -> Any:
-            moment = rescheduled(ti, context)
+            moment: Any = rescheduled(ti, context)
             return pendulum.parse(moment) if isinstance(moment, str) else moment
 
         monkeypatch.setattr(task_runner.RuntimeTaskInstance, "get_first_reschedule_date", first_rescheduled)
 
     def run(dag: Any, **kwargs: Any) -> Any:
-        if airflow.__version__.startswith("2."):
+        if airflow.startswith("2."):
             dag.sync_to_db()  # datasets are only known from there
             return dag.test(**kwargs)
         from airflow.dag_processing.bundles.manager import DagBundlesManager
 
-        try:
-            from airflow.dag_processing import dagbag
-        except ImportError:  # before 3.2
-            from airflow.models import dagbag
-
         DagBundlesManager().sync_bundles_to_db()
         bag = dagbag.DagBag(dag_folder=os.devnull)
         bag.bag_dag(dag)
-        if airflow.__version__.startswith("3.0."):
+        if airflow.startswith("3.0."):
             dag.relative_fileloc = "dag.py"  # a DAG without a file is not expected
             bag.sync_to_db("dags-folder", None)
         else:

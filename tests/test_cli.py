@@ -101,7 +101,7 @@ def census_commands(airflow_process: subprocess.Popen[str], tmp_path: Path) -> R
 def test_the_four_commands(census: Sandbox, census_commands: Run) -> None:
     hook = CensusHook()
     going_on = hook.trigger_sync(57)
-    runs, by_label, status, started, full, cancelled = (
+    runs, by_label, *others = (
         said.found
         for said in census_commands(
             "runs 52 -o json",
@@ -118,13 +118,12 @@ def test_the_four_commands(census: Sandbox, census_commands: Run) -> None:
     assert {run["status"] for run in runs} == {"completed", "failed"}
     assert runs[0]["records_updated"] == "1"
     assert by_label == []
-    (status,) = status
+    (status,), (started,), (full,), (cancelled,) = others
     run = hook.get_sync_run(93)
     assert status.keys() == {*run, "url"}
     assert (status["id"], status["status"]) == ("93", "failed")
     assert status["error_message"] == run["error_message"]
     assert status["url"] == f"{census.url}/syncs/52/history?sync_run_id=93"
-    (started,), (full,) = started, full
     assert [trigger.sync_id for trigger in census.triggers] == [57, 52, 58]
     for row, trigger in zip((started, full), census.triggers[1:], strict=True):
         assert row["sync_run_id"] == str(trigger.sync_run_id)
@@ -133,7 +132,6 @@ def test_the_four_commands(census: Sandbox, census_commands: Run) -> None:
         )
     assert not hook.get_sync_run(started["sync_run_id"])["full_sync"]
     assert hook.get_sync_run(full["sync_run_id"])["full_sync"]
-    (cancelled,) = cancelled
     assert (cancelled["id"], cancelled["canceled"]) == (str(going_on), "True")
     assert census.cancels == [going_on]
 
