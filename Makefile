@@ -5,6 +5,9 @@ PYTHON ?= python3
 # Handed to pytest: make test ARGS="-k sensor -x"
 ARGS ?=
 
+# Three at a time on two cores, for tests wait as much as they work.
+PYTEST := -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
 # The Airflows that are tested besides 3.3, and the Pythons that each of them runs on: the first that is here
 # tests it. The order is such that all together take as many Pythons as there are.
 OLDER := 2.11 3.0 3.1 3.2
@@ -26,13 +29,15 @@ EXAMPLES := sqlite slack smtp
 
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
-.PHONY: help lint format test test-matrix test-3.3 $(OLDER:%=test-%) browser screenshots chaos bench demo docs build \
+.PHONY: help check lint format test test-matrix $(OLDER:%=test-%) browser screenshots chaos bench demo docs build \
 	constraints clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo         a sync through a real Airflow against a local Census; KEEP=1 leaves the UI up'
-	@echo 'make test         the tests on Airflow 3.3 and 2.11 (alone: test-3.3, test-2.11)'
+	@echo 'make check        lint, and the tests that need no running Airflow; two minutes'
+	@echo 'make test         all tests on Airflow 3.3, in a browser, too, and their coverage; six minutes'
+	@echo 'make test-2.11    the same on Airflow 2.11, without the coverage; also test-3.0, test-3.1 and test-3.2'
 	@echo 'make test-matrix  the tests on Airflow 2.11, 3.0, 3.1, 3.2 and 3.3, one after the other'
 	@echo 'make screenshots  the pictures of the documentation, taken anew'
 	@echo 'make chaos        a real Airflow in which everything is killed, four minutes; wants PostgreSQL'
@@ -44,6 +49,9 @@ help:
 	@echo 'make constraints  the newest versions of everything, pinned anew'
 	@echo 'make clean        removes the virtual environments'
 
+check: lint
+	.venv/bin/python $(PYTEST) -m 'not airflow'
+
 lint: .venv/ready
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
@@ -53,17 +61,18 @@ format: .venv/ready
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-# Side by side, for both wait more than they work; each prints when it is done.
-test:
-	@echo 'Testing on Airflow 3.3 and 2.11 at the same time, some eight minutes on two cores.'
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-3.3 test-2.11
-
-test-3.3: .venv/ready browser
-	.venv/bin/python -m pytest $(ARGS)
+# With ARGS not everything runs, and so the coverage tells nothing.
+test: .venv/ready browser
+	@rm -f .coverage*
+	.venv/bin/python $(if $(ARGS),,-m coverage run) $(PYTEST)
+ifndef ARGS
+	@.venv/bin/coverage combine --quiet
+	.venv/bin/coverage report
+endif
 
 $(OLDER:%=test-%): test-%: browser
 	@if [ -n '$(call python,$(PYTHONS_$*))' ]; then \
-		$(MAKE) --no-print-directory .venv-$*/ready && .venv-$*/bin/python -m pytest $(ARGS); \
+		$(MAKE) --no-print-directory .venv-$*/ready && .venv-$*/bin/python $(PYTEST); \
 	else \
 		echo '*** NOT TESTED on Airflow $*: it needs one of Python $(PYTHONS_$*), and none is here. ***' >&2; \
 	fi
@@ -71,8 +80,8 @@ $(OLDER:%=test-%): test-%: browser
 test-matrix:
 	@table= failed=0; for airflow in $(OLDER) 3.3; do \
 		echo "Testing on Airflow $$airflow"; \
-		venv=$$([ $$airflow = 3.3 ] && echo .venv || echo .venv-$$airflow); \
-		$(MAKE) --no-print-directory test-$$airflow && result=passed || { result='*** FAILED ***'; failed=1; }; \
+		suffix=$$([ $$airflow = 3.3 ] || echo -$$airflow); venv=.venv$$suffix; \
+		$(MAKE) --no-print-directory test$$suffix && result=passed || { result='*** FAILED ***'; failed=1; }; \
 		used=$$($$venv/bin/python -c 'import airflow, platform as python; \
 			print(f"Airflow {airflow.__version__:8} Python {python.python_version():8}")' 2>/dev/null) \
 		|| { used="Airflow $$airflow"; result='*** NOT TESTED ***'; }; \
@@ -110,13 +119,15 @@ build: .venv/ready
 
 # $(call install,python,constraints,what): a new virtual environment.
 # uv takes seconds where pip takes minutes, but reads no pip.conf; where it fails, pip has the last word.
+# Compiled once, for nothing is where PYTHONDONTWRITEBYTECODE is set, and a process of Airflow then takes twice
+# the time to begin.
 define install
 	@echo 'Making $(@D): $(3)'
 	@rm -rf $(@D)
 	@$(1) -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: \
 		--constraint $(2) uv \
-		&& $(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --constraint $(2) --editable $(3) \
+		&& $(@D)/bin/uv pip install --quiet --compile-bytecode --python $(@D)/bin/python --constraint $(2) --editable $(3) \
 		|| $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(2) --editable $(3)
 	@touch $@
 endef
@@ -150,4 +161,4 @@ constraints: .venv/ready
 	$(call pin,constraints-2.11.txt,2.11.2,3.10 to 3.12)
 
 clean:
-	rm -rf .venv .venv-* docs/_build
+	rm -rf .venv .venv-* .coverage* docs/_build

@@ -22,11 +22,10 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from real_airflow import (
     LOOPBACK,
@@ -39,6 +38,9 @@ from real_airflow import (
     standalone,
     wait_for,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 EXAMPLE_DAGS = Path(__file__).resolve().parent.parent / "example_dags"
 DAG_ID = "census_deferrable"

@@ -11,15 +11,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 import psutil  # comes with Airflow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 LOOPBACK = "127.0.0.1"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -80,7 +82,8 @@ def environment(port: int, home: Path, dags: Path) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("AIRFLOW_", "_AIRFLOW_")) and name != "CENSUS_API_TOKEN"
+        # Nor of the measuring of the tests' coverage, which would take it twice the time.
+        if not name.startswith(("AIRFLOW_", "_AIRFLOW_", "COVERAGE_")) and name != "CENSUS_API_TOKEN"
     }
     no_proxy = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), LOOPBACK]))
     return inherited | {

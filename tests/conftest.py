@@ -5,16 +5,23 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 HOME = tempfile.mkdtemp(prefix="airflow-provider-census-")
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
@@ -33,12 +40,51 @@ PACE = 0.02
 """Runs of the sandbox take a fiftieth of their time."""
 
 
+def pytest_report_header() -> str:
+    return f"Airflow {version('apache-airflow')} on Python {platform.python_version()}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs more of Airflow than its modules, and begin with what takes longest: the browser."""
+    for item in items:
+        if not {"airflow_db", "browser"}.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("airflow")
+    items.sort(key=lambda item: "browser" not in getattr(item, "fixturenames", ()))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One table of what ran: a row for each folder, and for each file that is in none."""
+    outcomes = ("passed", "skipped", "failed", "error")
+    table: dict[str, Counter[str]] = {}
+    for outcome, reports in terminalreporter.stats.items():
+        for report in reports:
+            if isinstance(report, pytest.TestReport | pytest.CollectReport):
+                area = "/".join(report.nodeid.partition("::")[0].split("/")[:2])
+                row = table.setdefault(area, Counter())
+                row["seconds"] += getattr(report, "duration", 0)
+                row["failed" if outcome == "error" else outcome] += outcome in outcomes
+    terminalreporter.section(pytest_report_header())
+    columns = (*outcomes[:-1], "seconds")
+    terminalreporter.line(f"{'':32}" + "".join(f"{column:>10}" for column in columns))
+    table = dict(sorted(table.items()))
+    for area, row in (table | {"all": sum(table.values(), Counter())}).items():
+        terminalreporter.line(f"{area:32}" + "".join(f"{round(row[column]):10}" for column in columns))
+
+
 @pytest.fixture(scope="session")
-def airflow_db() -> str:
-    """A database of Airflow's, made once; its home."""
-    airflow = Path(sys.executable).parent / "airflow"
-    made = subprocess.run([airflow, "db", "migrate"], capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stdout + made.stderr
+def airflow_db(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database of Airflow's, made once for all processes that share the tests, and copied; its home."""
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "airflow.db"
+    with made.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            airflow = Path(sys.executable).parent / "airflow"
+            run = subprocess.run([airflow, "db", "migrate"], capture_output=True, text=True, check=False)
+            assert run.returncode == 0, run.stdout + run.stderr
+            Path(HOME, "airflow.db").rename(made)
+    shutil.copy(made, HOME)
     return HOME
 
 
@@ -50,12 +96,20 @@ def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture
-def run_dag(airflow_db: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Run a DAG through ``dag.test()``; the DAG run that it gives tells states and XComs."""
-    import airflow
+@pytest.fixture(scope="session")
+def dagbag() -> Any:
+    """Airflow's module that reads DAG files."""
+    try:
+        return import_module("airflow.dag_processing.dagbag")
+    except ImportError:  # before 3.2
+        return import_module("airflow.models.dagbag")
 
-    if airflow.__version__.startswith(("3.0.", "3.1.", "3.2.")):
+
+@pytest.fixture
+def run_dag(airflow_db: str, dagbag: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run a DAG through ``dag.test()``; the DAG run that it gives tells states and XComs."""
+    airflow = version("apache-airflow")
+    if airflow.startswith(("3.0.", "3.1.", "3.2.")):
         from airflow.sdk.execution_time import task_runner
 
         finalize = task_runner.finalize
@@ -67,33 +121,28 @@ def run_dag(airflow_db: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., A
 
         monkeypatch.setattr(task_runner, "finalize", tell)
 
-    if airflow.__version__.startswith("3.0."):
+    if airflow.startswith("3.0."):
         import pendulum
 
         rescheduled = task_runner.RuntimeTaskInstance.get_first_reschedule_date
 
         # Between worker and supervisor it is read out of JSON, but not in dag.test().
         def first_rescheduled(ti: Any, context: Any) -> Any:
-            moment = rescheduled(ti, context)
+            moment: Any = rescheduled(ti, context)
             return pendulum.parse(moment) if isinstance(moment, str) else moment
 
         monkeypatch.setattr(task_runner.RuntimeTaskInstance, "get_first_reschedule_date", first_rescheduled)
 
     def run(dag: Any, **kwargs: Any) -> Any:
-        if airflow.__version__.startswith("2."):
+        if airflow.startswith("2."):
             dag.sync_to_db()  # datasets are only known from there
             return dag.test(**kwargs)
         from airflow.dag_processing.bundles.manager import DagBundlesManager
 
-        try:
-            from airflow.dag_processing import dagbag
-        except ImportError:  # before 3.2
-            from airflow.models import dagbag
-
         DagBundlesManager().sync_bundles_to_db()
         bag = dagbag.DagBag(dag_folder=os.devnull)
         bag.bag_dag(dag)
-        if airflow.__version__.startswith("3.0."):
+        if airflow.startswith("3.0."):
             dag.relative_fileloc = "dag.py"  # a DAG without a file is not expected
             bag.sync_to_db("dags-folder", None)
         else:

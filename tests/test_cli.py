@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,20 +30,27 @@ pytestmark = pytest.mark.skipif(
 SCRIPT = """
 import json, os, sys
 from airflow.__main__ import main
+from airflow.cli import cli_parser, simple_table
+from airflow.sdk.execution_time import supervisor
+from airflow_provider_census.transports import worker
 
-commands, folder = json.loads(sys.argv[1]), sys.argv[2]
-codes = []
-for number, command in enumerate(commands):
-    child = os.fork()
-    if not child:
-        for stream, name in ((1, "out"), (2, "err")):
-            os.dup2(os.open(f"{folder}/{number}.{name}", os.O_CREAT | os.O_WRONLY), stream)
-        sys.argv = ["airflow", "census", *command]
-        sys.exit(main())
-    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-print(json.dumps(codes))
+cli_parser.get_parser()
+for asked in sys.stdin:
+    commands, environment, folder = json.loads(asked)
+    codes = []
+    for number, command in enumerate(commands):
+        child = os.fork()
+        if not child:
+            for stream, name in ((1, "out"), (2, "err")):
+                os.dup2(os.open(f"{folder}/{number}.{name}", os.O_CREAT | os.O_WRONLY), stream)
+            os.environ.clear()
+            os.environ.update(environment)
+            sys.argv = ["airflow", "census", *command]
+            sys.exit(main())
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    print(json.dumps(codes), flush=True)
 """
-"""Each command is a process of its own, but Airflow is imported once."""
+"""Each command is a process of its own, but Airflow is imported once for all of them."""
 
 
 @dataclass
@@ -64,23 +71,28 @@ class Said:
 Run = Callable[..., list[Said]]
 
 
+@pytest.fixture(scope="module")
+def airflow_process(airflow_db: str) -> Iterator[subprocess.Popen[str]]:
+    """An Airflow that has been imported and forks for each command."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+
+
 @pytest.fixture
-def census_commands(airflow_db: str, tmp_path: Path) -> Run:
+def census_commands(airflow_process: subprocess.Popen[str], tmp_path: Path) -> Run:
     """Run several commands, each given by its words."""
 
     def run(*commands: str, **environment: str) -> list[Said]:
-        words = json.dumps([command.split() for command in commands])
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, words, str(tmp_path)],
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        codes = json.loads(done.stdout.splitlines()[-1])
+        words = [command.split() for command in commands]
+        asked = [words, {**os.environ, **environment}, str(tmp_path)]
+        assert airflow_process.stdin
+        assert airflow_process.stdout
+        print(json.dumps(asked), file=airflow_process.stdin, flush=True)
         return [
             Said((tmp_path / f"{number}.out").read_text(), (tmp_path / f"{number}.err").read_text(), code)
-            for number, code in enumerate(codes)
+            for number, code in enumerate(json.loads(airflow_process.stdout.readline()))
         ]
 
     return run
@@ -89,7 +101,7 @@ def census_commands(airflow_db: str, tmp_path: Path) -> Run:
 def test_the_four_commands(census: Sandbox, census_commands: Run) -> None:
     hook = CensusHook()
     going_on = hook.trigger_sync(57)
-    runs, by_label, status, started, full, cancelled = (
+    runs, by_label, *others = (
         said.found
         for said in census_commands(
             "runs 52 -o json",
@@ -106,13 +118,12 @@ def test_the_four_commands(census: Sandbox, census_commands: Run) -> None:
     assert {run["status"] for run in runs} == {"completed", "failed"}
     assert runs[0]["records_updated"] == "1"
     assert by_label == []
-    (status,) = status
+    (status,), (started,), (full,), (cancelled,) = others
     run = hook.get_sync_run(93)
     assert status.keys() == {*run, "url"}
     assert (status["id"], status["status"]) == ("93", "failed")
     assert status["error_message"] == run["error_message"]
     assert status["url"] == f"{census.url}/syncs/52/history?sync_run_id=93"
-    (started,), (full,) = started, full
     assert [trigger.sync_id for trigger in census.triggers] == [57, 52, 58]
     for row, trigger in zip((started, full), census.triggers[1:], strict=True):
         assert row["sync_run_id"] == str(trigger.sync_run_id)
@@ -121,7 +132,6 @@ def test_the_four_commands(census: Sandbox, census_commands: Run) -> None:
         )
     assert not hook.get_sync_run(started["sync_run_id"])["full_sync"]
     assert hook.get_sync_run(full["sync_run_id"])["full_sync"]
-    (cancelled,) = cancelled
     assert (cancelled["id"], cancelled["canceled"]) == (str(going_on), "True")
     assert census.cancels == [going_on]
 

@@ -17,10 +17,9 @@ import shlex
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import airflow
 import pytest
@@ -28,6 +27,9 @@ import pytest
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sandbox.runs import BEHAVIORS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parent.parent
 AIRFLOW = tuple(int(number) for number in airflow.__version__.split(".")[:2])
@@ -112,25 +114,21 @@ def test_every_block_is_of_a_kind_that_is_checked(block: Block) -> None:
 
 @pytest.mark.parametrize("block", params("python"))
 @pytest.mark.usefixtures("_connections", "airflow_db")
-def test_python_runs(block: Block, run_dag: Callable[..., Any], tmp_path: Path) -> None:
+def test_python_runs(block: Block, dagbag: Any, run_dag: Callable[..., Any], tmp_path: Path) -> None:
     if block.mark.startswith("not run"):
         compile(block.text, str(block), "exec")
     elif re.search(r"\bDAG\(|^@dag", block.text, re.M):
-        for dag in dags_of(block, tmp_path):
+        for dag in dags_of(block, dagbag, tmp_path):
             assert run_dag(dag).state == "success"
     else:
         exec(compile(block.text, str(block), "exec"), {"__name__": "block"})
 
 
-def dags_of(block: Block, folder: Path) -> list[Any]:
+def dags_of(block: Block, dagbag: Any, folder: Path) -> list[Any]:
     """Read the block as Airflow reads a DAG file."""
-    try:
-        from airflow.dag_processing.dagbag import DagBag
-    except ImportError:  # before 3.2
-        from airflow.models.dagbag import DagBag
     (folder / "dags").mkdir()
     (folder / "dags" / "block.py").write_text(block.text)
-    bag = DagBag(str(folder / "dags"))
+    bag = dagbag.DagBag(str(folder / "dags"))
     assert not bag.import_errors
     assert bag.dags
     return list(bag.dags.values())

@@ -19,6 +19,7 @@ from datetime import datetime, timedelta, timezone
 from email import message_from_bytes
 from functools import partial
 from http.server import BaseHTTPRequestHandler
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -47,16 +48,11 @@ RunDag = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def examples(airflow_db: str) -> Any:
+def examples(airflow_db: str, dagbag: Any) -> Any:
     """All example DAGs, by id."""
-    try:
-        from airflow.dag_processing.dagbag import DagBag
-    except ImportError:
-        from airflow.models.dagbag import DagBag
-
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        bag = DagBag(str(EXAMPLES))
+        bag = dagbag.DagBag(str(EXAMPLES))
     ours = (str(EXAMPLES), str(EXAMPLES.parent / "airflow_provider_census"))
     assert {Path(path).stem.removeprefix("example_") for path in bag.import_errors} == TOO_NEW
     assert not [str(warning) for warning in seen if warning.filename.startswith(ours)]
@@ -84,7 +80,7 @@ def outcome(run: Any) -> dict[str, str]:
 
 
 def label(task: Any) -> str:
-    return task.task_id + (f"[{task.map_index}]" if task.map_index >= 0 else "")
+    return str(task.task_id) + (f"[{task.map_index}]" if task.map_index >= 0 else "")
 
 
 def task_instance(run: Any, name: str) -> Any:
@@ -97,17 +93,15 @@ def xcom(run: Any, name: str, key: str = "return_value") -> Any:
     return task.xcom_pull(task_ids=task.task_id, key=key, map_indexes=task.map_index)
 
 
-def link(run: Any, dag: Any, name: str) -> str:
+def link(run: Any, dag: Any, name: str) -> str | None:
     """What the button on a task opens, found as the UI finds it: from the serialized DAG."""
-    try:
-        from airflow.serialization.serialized_objects import DagSerialization
-    except ImportError:
-        from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
-
+    module: Any = import_module("airflow.serialization.serialized_objects")
+    serialization = getattr(module, "DagSerialization", None) or module.SerializedDAG
     # Airflow leaves this off in the whole process when it clears a task.
-    DagSerialization._load_operator_extra_links = True
-    operator = DagSerialization.from_dict(DagSerialization.to_dict(dag)).get_task(name.partition("[")[0])
-    return operator.get_extra_links(task_instance(run, name), CensusSyncRunLink.name)
+    serialization._load_operator_extra_links = True  # noqa: SLF001 - there is no public one
+    operator = serialization.from_dict(serialization.to_dict(dag)).get_task(name.partition("[")[0])
+    found: str | None = operator.get_extra_links(task_instance(run, name), CensusSyncRunLink.name)
+    return found
 
 
 def address(census: Sandbox, sync_id: int, sync_run_id: int) -> str:
@@ -249,9 +243,9 @@ def backfill_3(
     dag: Any, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch, dates: list[datetime]
 ) -> Iterator[Any]:
     """Run a backfill that Airflow's own command made, one day after another as a scheduler would."""
-    from airflow import settings
     from airflow.models.backfill import Backfill
     from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
     from airflow.utils.state import DagRunState
 
     with monkeypatch.context() as here:
@@ -269,8 +263,10 @@ def backfill_3(
         return run
 
     monkeypatch.setattr("airflow.models.dagrun.get_or_create_dagrun", made)
-    with settings.Session() as session:
-        made_runs = session.query(DagRun).filter_by(dag_id=dag.dag_id, run_type="backfill", state="queued")
+    with create_session() as session:
+        made_runs: Any = session.query(DagRun).filter_by(
+            dag_id=dag.dag_id, run_type="backfill", state="queued"
+        )
         assert sorted(run.logical_date for run in made_runs) == dates
         # A DAG may only have one that is not complete.
         session.query(Backfill).update({Backfill.completed_at: dates[-1]})
@@ -285,7 +281,7 @@ def backfill_2(
     """Run what a backfill of Airflow 2 would: runs that look like its own."""
     from airflow.models import dag as module
 
-    create = module._get_or_create_dagrun
+    create = module._get_or_create_dagrun  # noqa: SLF001 - the only place that an Airflow 2 asks
 
     def made(*, execution_date: datetime, **kwargs: Any) -> Any:
         interval = (execution_date, execution_date + timedelta(days=1))
@@ -371,7 +367,11 @@ def test_alerts(examples: Any, run_dag: RunDag, census: Sandbox, monkeypatch: py
     slack: list[bytes] = []
     mail: list[bytes] = []
     with listening(partial(Slack, slack)) as slack_port, listening(partial(Mail, mail)) as smtp_port:
-        address = {"conn_type": "slackwebhook", "host": f"http://127.0.0.1:{slack_port}", "password": "T/B/x"}
+        address: dict[str, Any] = {
+            "conn_type": "slackwebhook",
+            "host": f"http://127.0.0.1:{slack_port}",
+            "password": "T/B/x",
+        }
         monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEFAULT", json.dumps(address))
         extra = {"from_email": "airflow@example.com", "disable_ssl": True, "disable_tls": True}
         address = {"conn_type": "smtp", "host": "127.0.0.1", "port": smtp_port, "extra": extra}
@@ -385,7 +385,9 @@ def test_alerts(examples: Any, run_dag: RunDag, census: Sandbox, monkeypatch: py
     assert message["Subject"] == "sync of census_alerts failed"
     assert message["To"] == "data-team@example.com"
     (part,) = (part for part in message.walk() if part.get_content_type() == "text/html")
-    for said in (json.loads(posted)["text"], part.get_payload(decode=True).decode()):
+    html = part.get_payload(decode=True)
+    assert isinstance(html, bytes)
+    for said in (json.loads(posted)["text"], html.decode()):
         assert why in said
         assert where in said
         if AIRFLOW != (3, 0):  # whose dag.test() knows no log

@@ -14,7 +14,7 @@ from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,10 +23,12 @@ from airflow_provider_census.api.settings import DEFAULT_HOST
 from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import IF_RUNNING, CensusTriggerSyncOperator
-from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sandbox.runs import BEHAVIORS
 from airflow_provider_census.sensors.census import CensusSyncRunSensor, CensusSyncSensor
 from airflow_provider_census.triggers.census import CensusSyncRunEventTrigger
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
 README = "README.md"
@@ -58,6 +60,13 @@ def table(page: str, heading: str, head: str) -> list[list[str]]:
 def default(cell: str) -> Any:
     text = cell.strip("`")
     return DEFAULTS[text] if text in DEFAULTS else ast.literal_eval(text)
+
+
+def found(pattern: str, page: str) -> str:
+    """What the one group of a pattern stands for on a page."""
+    match = re.search(pattern, PAGES[page])
+    assert match, f"{page} has nothing like {pattern}"
+    return match[1]
 
 
 def prose(page: str) -> str:
@@ -139,7 +148,7 @@ def test_parameters_are_those_of_the_signature(page: str, heading: str, kind: An
 def test_ineffective_options_are_those_that_warn(page: str, heading: str) -> None:
     names = [name.strip("`") for name, *_ in table(page, heading, "Parameter")]
     idle = names[names.index("deferrable") + 1 :]
-    values = dict.fromkeys(idle, 1) | {"on_skipped_run": "skip"}
+    values: dict[str, Any] = dict.fromkeys(idle, 1) | {"on_skipped_run": "skip"}
     values |= {"cancel_on_timeout": True, "cancel_on_kill": False}
     with pytest.warns(UserWarning, match="will have no effect") as warned:
         CensusTriggerSyncOperator(task_id="sync", sync_id=52, **values)
@@ -245,9 +254,9 @@ def test_file_of_the_secrets_backend_connects(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_cli_connects(census: Sandbox, airflow_db: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow import settings
     from airflow.cli.cli_parser import get_parser
     from airflow.models.connection import Connection
+    from airflow.utils.session import create_session
 
     command = block("docs/connection.md", "sh", "connections add").replace(
         '"$CENSUS_API_TOKEN"', census.token
@@ -259,7 +268,7 @@ def test_cli_connects(census: Sandbox, airflow_db: str, monkeypatch: pytest.Monk
         words[words.index("census_default")] = conn_id = f"census_of_cli_{timeout}"
         arguments = get_parser().parse_args(words[1:])
         arguments.func(arguments)
-        with settings.Session() as session:
+        with create_session() as session:
             made = session.query(Connection).filter_by(conn_id=conn_id).one()
             assert (made.conn_type, made.host) == ("census", host)
             made.host = census.url
@@ -269,7 +278,7 @@ def test_cli_connects(census: Sandbox, airflow_db: str, monkeypatch: pytest.Monk
 
 
 def test_moving_to_v2(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    extra = json.loads(re.search(r'`({"api_version": [^`]+})`', PAGES["docs/v2.md"])[1])
+    extra = json.loads(found(r'`({"api_version": [^`]+})`', "docs/v2.md"))
     fields = {"conn_type": "census", "host": census.url, "password": census.personal_access_token}
     monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields | {"extra": extra}))
     assert reaches(census)
@@ -292,7 +301,7 @@ def test_what_needs_a_group_is_what_takes_one() -> None:
 
 
 def test_plain_http_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    extra = json.loads(re.search(r'`({"allow_http": true})`', PAGES["docs/connection.md"])[1])
+    extra = json.loads(found(r'`({"allow_http": true})`', "docs/connection.md"))
     fields = {"conn_type": "census", "host": "http://census.internal", "password": "x"}
     monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields))
     assert CensusHook().test_connection()[0] is False

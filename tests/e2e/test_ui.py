@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import airflow
 import pytest
@@ -20,7 +19,11 @@ if tuple(map(int, airflow.__version__.split(".")[:2])) < (3, 2):
 from real_airflow import Airflow, standalone
 
 from airflow_provider_census.get_provider_info import CONN_FIELDS
-from airflow_provider_census.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_census.sandbox import Sandbox
 
 EXAMPLES = Path(__file__).parent.parent.parent / "example_dags"
 RUN_LIMIT = 120_000

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import airflow
 import pytest
@@ -18,7 +18,11 @@ from real_airflow import LOOPBACK, Airflow, environment, free_ports, program, wa
 
 from airflow_provider_census.get_provider_info import CONN_FIELDS
 from airflow_provider_census.hooks.census import CensusHook
-from airflow_provider_census.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_census.sandbox import Sandbox
 
 DEFAULTS = {name: field["schema"]["default"] for name, field in CONN_FIELDS.items()}
 
