@@ -138,7 +138,7 @@ class WaitsForSyncRun(_Task):
     def _poll_or_defer(self, context: Context, waiter: RunWaiter[Any], options: WaitOptions) -> Run:
         """Poll once on the worker; wait in the triggerer unless the run has ended."""
         self._waiting_since = options.started
-        return self._poll_once(context, waiter) or self._defer(waiter, options)
+        return self._poll_once(context, waiter, retry_auth=True) or self._defer(waiter, options)
 
     def _defer(
         self, waiter: RunWaiter[Any], options: WaitOptions, method_name: str = "execute_complete"
@@ -241,24 +241,6 @@ class WaitsForSyncRun(_Task):
         :param kind: which of the two timeouts was reached.
         """
         return f"{waiter.if_abandoned[0].upper()}{waiter.if_abandoned[1:]} in Census."
-
-    def _resume_without_event(
-        self, context: Context, waiter: RunWaiter[Any], failure: Mapping[str, Any] | None
-    ) -> Run:
-        """
-        Resume after Airflow gave up the trigger: it failed, or its time was over and no triggerer had run it.
-
-        :param failure: what Airflow says of it.
-        """
-        failure = failure or {}
-        self.log.warning("The wait in the triggerer ended without an event: %s", failure.get("error"))
-        run = self._poll_once(context, waiter)
-        if run is not None:
-            return run
-        if "timeout" in str(failure.get("error")).lower():
-            self._raise_timeout(waiter, self._wait_options().first_timeout)
-        trace = "\n".join(failure.get("traceback") or ())
-        raise CensusError(f"The wait for {waiter.name} failed, {waiter.if_abandoned}.\n{trace}".strip())
 
     def _finish(self, context: Context, run: Run) -> Run:
         """

@@ -21,8 +21,6 @@ from typing import Any
 
 import aiohttp
 
-import airflow_provider_census.hooks.census
-import airflow_provider_census.transports.triggerer  # noqa: F401 - the reference runs beside it, too
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger
 
 TICK = 0.005

@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import html
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,15 @@ MAX_EXCERPT = 300
 
 MAX_MESSAGE = 2000
 """Characters of Census' own words that an error message quotes."""
+
+MAX_DEPTH = 50
+"""Levels of nesting that are kept of what Census responds."""
+
+SUSPECT = re.compile(rb"\\u|[0-9]{19}|NaN|Infinity|[eE]\+?[0-9]{3}")
+"""What there is of in a body that holds something unstorable."""
+
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""Characters that a database or an encoding cannot hold."""
 
 HEADERS = ("date", "retry-after", "location")
 """The headers that are read; no other is kept."""
@@ -144,7 +154,7 @@ def _error(
     hint: str = "",
     unusable: bool = False,
 ) -> CensusApiError:
-    message = message.encode("utf-8", "replace").decode()
+    message = storable(message)
     text = f"{request} was answered with HTTP {status}: {message}"
     if hint:
         text = f"{text.rstrip('.')}; {hint}."
@@ -271,12 +281,38 @@ def _decode(response: HTTPResponse) -> tuple[JsonObject | None, str | None]:
     if not response.body.strip():
         return None, "the response has no body"
     try:
-        body = json.loads(response.body)
+        # UTF-8, as JSON must be: it would guess other encodings, and let half a character through.
+        body = json.loads(response.body.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
         return None, f"the response is not JSON: {_excerpt(response.body)}"
     if not isinstance(body, dict):
         return None, f"the response is not a JSON object: {_excerpt(response.body)}"
+    nesting = response.body.count(b"{") + response.body.count(b"[")
+    if nesting > MAX_DEPTH or SUSPECT.search(response.body):  # seldom, and a poll is cheaper without
+        body = storable(body)
     return body, None
+
+
+def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """
+    Replace what JSON can hold and a database, an XCom or a message between Airflow's processes cannot.
+
+    Half a character and NUL become the replacement character, a whole number beyond 64 bits its digits, a
+    number that is none ``None``, and what is nested deeper than :data:`MAX_DEPTH` an ellipsis.
+    """
+    if isinstance(value, str):
+        return value if value.isascii() and "\0" not in value else UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (dict, list)) and depth == 0:
+        return "…"
+    if isinstance(value, dict):
+        return {storable(key): storable(each, depth - 1) for key, each in value.items()}
+    if isinstance(value, list):
+        return [storable(each, depth - 1) for each in value]
+    return value
 
 
 def _message(body: JsonObject | None) -> str | None:

@@ -127,7 +127,8 @@ def count(run: Mapping[str, Any], key: str) -> int:
     value = run.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return 0
-    return int(value) if re.fullmatch(r"[0-9]{1,18}(\.0+)?", str(value), re.ASCII) else 0
+    match = re.fullmatch(r"([0-9]{1,18})(?:\.0+)?", str(value))
+    return int(match[1]) if match else 0
 
 
 def run_id(run: Mapping[str, Any]) -> int:

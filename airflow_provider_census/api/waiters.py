@@ -38,6 +38,7 @@ class OutageLog:
 
     :param log: where.
     :param now: a clock, in seconds.
+    :param service: what is out.
     """
 
     FIRST_SILENCE = 30.0
@@ -46,9 +47,10 @@ class OutageLog:
     MAX_SILENCE = 600.0
     """Seconds at most between two log lines about an outage."""
 
-    def __init__(self, log: Log, now: Callable[[], float]) -> None:
+    def __init__(self, log: Log, now: Callable[[], float], service: str = "Census") -> None:
         self._log = log
         self._now = now
+        self._service = service
         self._since: float | None = None
         self._silence = self.FIRST_SILENCE
         self._silent_until = 0.0
@@ -75,7 +77,7 @@ class OutageLog:
     def succeeded(self) -> None:
         """Take note of a poll that succeeded."""
         if self._since is not None:
-            self._log.info("Census responds again, after %.0f s.", self._now() - self._since)
+            self._log.info("%s responds again, after %.0f s.", self._service, self._now() - self._since)
             self._since = None
 
 

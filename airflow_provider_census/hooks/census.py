@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import random
 import time
@@ -12,6 +13,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow.providers.common.compat.connection import get_async_connection
@@ -32,7 +34,6 @@ from airflow_provider_census.exceptions import CensusError
 from airflow_provider_census.hooks.old_methods import OldMethods
 from airflow_provider_census.hooks.operations import lift, lift_lazily
 from airflow_provider_census.transports.driver import adrive, drive
-from airflow_provider_census.utils.imports import import_in_thread
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -322,11 +323,6 @@ class CensusHook(OldMethods, BaseHook):
         """
         return drive(flow, self._transport.send, sleep)
 
-    async def adrive(self, flow: Flow[T]) -> T:
-        """Run a flow on an event loop, as :meth:`drive` does on a worker."""
-        async with self.aopen() as transport:
-            return await adrive(flow, transport.send)
-
     @asynccontextmanager
     async def aopen(self, *, shared: bool = True) -> AsyncIterator[AiohttpTransport]:
         """
@@ -336,7 +332,8 @@ class CensusHook(OldMethods, BaseHook):
 
         :param shared: ``False`` for sockets of its own, which the requests of many waits cannot hold up.
         """
-        module = await import_in_thread("airflow_provider_census.transports.aiohttp")
+        # The first import takes longer than an event loop may be held.
+        module = await asyncio.to_thread(import_module, "airflow_provider_census.transports.aiohttp")
         name = (self.census_conn_id, self.api_version) if shared else object()
         async with module.shared_client(name, self._aread_connection, self._settings) as client:
             yield module.AiohttpTransport(client, self.log)
@@ -349,15 +346,6 @@ class CensusHook(OldMethods, BaseHook):
         :raises CensusConfigError: if a field is missing or cannot be used.
         """
         return self._settings or self._read_connection()
-
-    async def asettings(self) -> Settings:
-        """
-        What the connection says, for use on an event loop.
-
-        :raises CensusConfigError: if a field is missing or cannot be used.
-        """
-        async with self.aopen() as transport:
-            return await transport.settings()
 
     def _read_connection(self) -> Settings:
         return self._use(self.get_connection(self.census_conn_id))

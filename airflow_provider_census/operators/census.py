@@ -238,17 +238,18 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         """Resume, also after Airflow gave up the trigger: what the run has become counts, not who saw it."""
         if next_method != TRIGGER_FAILED:
             return super().resume_execution(next_method, next_kwargs, context)
-        ti = context["ti"]
-        sync_run_id = ti.xcom_pull(task_ids=self.task_id, key=RUN_ID_KEY, map_indexes=ti.map_index)
-        options = self._wait_options()
-        if sync_run_id is None:  # the wait was for another run
-            from airflow_provider_census.api.waiters import SyncIdleWaiter
+        from airflow_provider_census.api.waiters import SyncIdleWaiter
+        from airflow_provider_census.triggers.base import WaitEvent
 
+        ti, options = context["ti"], self._wait_options()
+        event = WaitEvent.of_trigger_failure(next_kwargs, options.first_timeout)
+        sync_run_id = ti.xcom_pull(task_ids=self.task_id, key=RUN_ID_KEY, map_indexes=ti.map_index)
+        if sync_run_id is None:  # the wait was for another run
             sync_id = self._find_sync_id()
-            self._resume_without_event(context, SyncIdleWaiter(sync_id, self.log, time.time), next_kwargs)
+            self._resume(context, SyncIdleWaiter(sync_id, self.log, time.time), event, options)
             return self._submit(context, sync_id, self._checkpoints(context, sync_id), options)
         self.joined = self.if_running == "join"
-        run = self._resume_without_event(context, self._run_waiter(sync_run_id), next_kwargs)
+        run = self._resume(context, self._run_waiter(sync_run_id), event, options)
         return self._complete(context, run, options)
 
     def _submit(

@@ -188,10 +188,12 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         """Resume, also after Airflow gave up the trigger: what the run has become counts, not who saw it."""
         if next_method != TRIGGER_FAILED:
             return super().resume_execution(next_method, next_kwargs, context)
+        from airflow_provider_census.triggers.base import WaitEvent
+
         with self._as_a_sensor():
-            return self._finish(
-                context, self._resume_without_event(context, self._begin(context), next_kwargs)
-            )
+            options = self._wait_options()
+            event = WaitEvent.of_trigger_failure(next_kwargs, options.first_timeout)
+            return self._finish(context, self._resume(context, self._begin(context), event, options))
 
     @contextmanager
     def _as_a_sensor(self) -> Iterator[None]:

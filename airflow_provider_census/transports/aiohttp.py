@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 from tenacity import AsyncRetrying
@@ -77,27 +77,31 @@ class AiohttpTransport:
     async def _send_once(self, request: Request[T], credentials: Credentials) -> Response[T]:
         settings = credentials.settings
         try:
-            async with (
-                self._client.slots,
-                self._client.session.request(
-                    request.method,
-                    URL(settings.api_url + request.path, encoded=True),
-                    params={name: str(value) for name, value in request.params.items()},
-                    json=request.json,
-                    headers=credentials.headers,
-                    allow_redirects=False,
-                    proxy=credentials.proxy,
-                    timeout=credentials.timeout,
-                ) as received,
-            ):
-                most = responses.MAX_BODY if received.ok else base.MAX_ERROR_BODY
-                body = bytearray()
-                while len(body) <= most and not received.content.at_eof():
-                    body += await received.content.readany()
+            response = await self._exchange(request, credentials)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
             sent = not isinstance(error, NEVER_CONNECTED)
             lost = base.lost_response(request, settings, error, sent=sent)
         else:
-            response = HTTPResponse.received(received.status, received.headers, bytes(body), settings.token)
             return responses.parse(request, response, settings.hints)
         raise lost  # out here, for the library's error holds the request, and that the token
+
+    async def _exchange(self, request: Request[Any], credentials: Credentials) -> HTTPResponse:
+        settings = credentials.settings
+        async with (
+            self._client.slots,
+            self._client.session.request(
+                request.method,
+                URL(settings.api_url + request.path, encoded=True),
+                params={name: str(value) for name, value in request.params.items()},
+                json=request.json,
+                headers=credentials.headers,
+                allow_redirects=False,
+                proxy=credentials.proxy,
+                timeout=credentials.timeout,
+            ) as response,
+        ):
+            most = responses.MAX_BODY if response.ok else base.MAX_ERROR_BODY
+            body = bytearray()
+            while len(body) <= most and not response.content.at_eof():
+                body += await response.content.readany()
+            return HTTPResponse.received(response.status, response.headers, bytes(body), settings.token)

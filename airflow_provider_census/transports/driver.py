@@ -36,7 +36,10 @@ def drive(
     error: Exception | None = None
     try:
         while True:
-            step = flow.send(result) if error is None else flow.throw(error)
+            try:
+                step = flow.send(result) if error is None else flow.throw(error)
+            except StopIteration as stop:
+                return cast(T, stop.value)
             result = error = None
             if isinstance(step, Sleep):
                 sleep(step.seconds)
@@ -45,8 +48,6 @@ def drive(
                 result = send(step)
             except CENSUS_ERRORS as failure:
                 error = failure
-    except StopIteration as stop:
-        return cast(T, stop.value)
     finally:
         flow.close()
 
@@ -61,7 +62,10 @@ async def adrive(flow: Flow[T], send: Callable[[Request[Any]], Awaitable[Respons
     error: Exception | None = None
     try:
         while True:
-            step = flow.send(result) if error is None else flow.throw(error)
+            try:
+                step = flow.send(result) if error is None else flow.throw(error)
+            except StopIteration as stop:
+                return cast(T, stop.value)
             result = error = None
             if isinstance(step, Sleep):
                 await asyncio.sleep(step.seconds)
@@ -70,7 +74,5 @@ async def adrive(flow: Flow[T], send: Callable[[Request[Any]], Awaitable[Respons
                 result = await send(step)
             except CENSUS_ERRORS as failure:
                 error = failure
-    except StopIteration as stop:
-        return cast(T, stop.value)
     finally:
         flow.close()

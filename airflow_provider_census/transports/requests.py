@@ -54,7 +54,6 @@ class RequestsTransport:
         self._session = requests.Session()
         self._session.headers["User-Agent"] = base.user_agent()
         self._session.verify = base.ca_bundle()
-        self._retrying = Retrying(**base.retry_policy(settings, log))
         self._use(settings)
 
     def _use(self, settings: Settings) -> None:
@@ -69,15 +68,16 @@ class RequestsTransport:
         :raises CensusConnectionError: if no complete response arrives.
         """
         try:
-            return self._retrying(
-                self._send_once, adapt(request, self.settings.api_version, self.settings.group_id)
-            )
+            return self._send(request)
         except CensusAuthError as error:
             if error.status_code != 401 or not self._renew():
                 raise
-        return self._retrying(
-            self._send_once, adapt(request, self.settings.api_version, self.settings.group_id)
-        )
+        return self._send(request)
+
+    def _send(self, request: Request[T]) -> Response[T]:
+        settings = self.settings
+        adapted = adapt(request, settings.api_version, settings.group_id)
+        return Retrying(**base.retry_policy(settings, self._log))(self._send_once, adapted)
 
     def _renew(self) -> bool:
         """Read the connection again, for its token may be a new one; tell whether it is."""
@@ -135,6 +135,8 @@ def _was_sent(error: Exception) -> bool:
         reason = reason.original_error
         if "Tunnel connection failed" in str(reason):
             return False
-    return not isinstance(reason, (NewConnectionError, ConnectTimeoutError)) and not isinstance(
-        base.innermost(error), ssl.SSLCertVerificationError
-    )
+    if isinstance(reason, (NewConnectionError, ConnectTimeoutError)):
+        return False
+    inner = base.innermost(error)
+    # The certificate of Census is not trusted, or the authorities to trust cannot be read.
+    return not isinstance(inner, ssl.SSLCertVerificationError) and getattr(inner, "library", "") != "X509"

@@ -9,6 +9,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import aiohttp
@@ -19,6 +20,8 @@ from airflow_provider_census.api.flow import Log
 from airflow_provider_census.api.settings import Settings
 from airflow_provider_census.exceptions import CensusConfigError
 from airflow_provider_census.transports import base
+
+T = TypeVar("T")
 
 MAX_CONNECTIONS = 100
 """Connections at the same time to one Census, however many wait for it."""
@@ -62,7 +65,7 @@ class SharedClient:
         self._read_connection = read_connection
         self._credentials = None if settings is None else Credentials(settings)
         self._reading: asyncio.Task[None] | None = None
-        self.opening = asyncio.ensure_future(_open_session())
+        self.opening = asyncio.create_task(_open_session())
         self.slots = asyncio.Semaphore(MAX_CONNECTIONS)
         self.refcount = 0
 
@@ -73,7 +76,7 @@ class SharedClient:
         :raises Exception: whatever it could not be read for.
         """
         while self._credentials is None:
-            await asyncio.shield(self._read())
+            await _result(self._read())
         return self._credentials
 
     async def renew(self, rejected: Credentials, log: Log) -> Credentials:
@@ -89,6 +92,8 @@ class SharedClient:
         """Read the connection, unless somebody is reading it."""
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_once())
+            # Who waits for it may leave before it fails; asyncio reports an exception that nobody asks for.
+            self._reading.add_done_callback(lambda task: task.cancelled() or task.exception())
         return self._reading
 
     async def _read_once(self) -> None:
@@ -137,13 +142,19 @@ async def shared_client(
         client = clients[name] = SharedClient(read_connection, settings)
     client.refcount += 1
     try:
-        await asyncio.shield(client.opening)
+        await _result(client.opening)
         yield client
     finally:
         client.refcount -= 1
         if not client.refcount:
             del clients[name]
             await client.close()
+
+
+async def _result(task: asyncio.Task[T]) -> T:
+    """Wait for a task that others wait for, too; to be cancelled meanwhile does not cancel it."""
+    await asyncio.wait({task})
+    return task.result()
 
 
 async def _open_session() -> aiohttp.ClientSession:

@@ -16,7 +16,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_census import __version__
 from airflow_provider_census.api import retries
-from airflow_provider_census.api.polling import WaitOptions
+from airflow_provider_census.api.polling import Deadline, WaitOptions
 from airflow_provider_census.api.validation import check_id, check_name
 from airflow_provider_census.api.waiters import RunWaiter, wait
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
@@ -88,6 +88,17 @@ class WaitEvent(NamedTuple):
                 "Are worker and triggerer of the same release of airflow-provider-census?"
             ) from error
         return cls(kind, sync_run_id, str(payload.get("message", "")))
+
+    @classmethod
+    def of_trigger_failure(cls, failure: dict[str, Any] | None, timeout: Deadline) -> WaitEvent:
+        """
+        Read what Airflow says if it gave up the trigger: it failed, or no triggerer ran it in time.
+
+        :param timeout: which timeout that was.
+        """
+        error = str((failure or {}).get("error"))
+        trace = "\n".join((failure or {}).get("traceback") or ())
+        return cls(timeout if "timeout" in error.lower() else "error", None, f"{error}\n{trace}".strip())
 
 
 class WaitTrigger(BaseTrigger):

@@ -9,15 +9,14 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Hashable, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_census.api import retries, sync_runs
+from airflow_provider_census.api import sync_runs
 from airflow_provider_census.api.polling import next_poll
 from airflow_provider_census.api.validation import check_bool, check_id, check_name, to_seconds
 from airflow_provider_census.api.waiters import OutageLog
@@ -38,7 +37,7 @@ else:
 if TYPE_CHECKING:
     from airflow.triggers.shared_stream import AdvanceItem
 
-    from airflow_provider_census.transports.aiohttp import AiohttpTransport
+    from airflow_provider_census.api.sync_runs import Run
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +54,6 @@ A DAG run takes the events up to the first one that waits for the scheduler; tho
 event (https://github.com/apache/airflow/issues/54659).
 """
 
-MAX_STORE_BACKOFF = 60.0
-"""Seconds at most between two attempts to read a watermark from Airflow."""
-
 
 class CensusSyncRunEventTrigger(BaseEventTrigger):
     """
@@ -68,7 +64,8 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
 
     Events are at-least-once: no run is lost while the triggerer is down, and one is only reported twice if
     the triggerer dies in the second between the event and its watermark. That is so from Airflow 3.3 on,
-    which stores a watermark for an asset; before, every start of the triggerer begins at ``since``.
+    which stores a watermark for a trigger that watches one asset. Otherwise every start of the triggerer
+    begins at ``since``.
 
     No error ends it. What keeps it from reading the runs is in the log of the triggerer, less and less often.
 
@@ -103,6 +100,7 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
         self.since = None if since is None else parse_datetime("since", since)
         self.poll_interval = to_seconds("poll_interval", poll_interval)
         self._stored: Watermark | None = None
+        self._store_outage = OutageLog(log, time.time, "Airflow")
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give the arguments from which the triggerer makes this trigger again."""
@@ -118,66 +116,86 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
         """
         Name a stream that is this trigger's alone.
 
-        Not for sharing, for equal triggers are one in Airflow anyway, but for what comes with it from Airflow
-        3.3 on: word of when an event is stored, before which no watermark must be.
+        It is for what comes with a shared stream, from Airflow 3.3 on: :meth:`PollStream.advance` is called
+        when events are stored, before which no watermark must be.
         """
-        return tuple(self.serialize()[1].items())
+        return __name__, self.trigger_id
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> PollStream:
-        """Make what polls the sync."""
-        trigger = cls(**kwargs)
-        return PollStream(trigger.sync_id, trigger.census_conn_id, trigger.poll_interval)
+        """Make the stream of this trigger's polls."""
+        return PollStream()
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Poll]) -> AsyncIterator[TriggerEvent]:
-        """Make events of what the polls read."""
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
+        """Emit the events of the polls; the stream begins with itself, to learn whose it is."""
+        stream: PollStream = await anext(shared_stream)
+        stream.trigger.set_result(self)
         async for poll in shared_stream:
-            async for event in self._events(poll):
-                yield event
+            for payload in poll.payloads:
+                yield TriggerEvent(payload)
+            poll.is_emitted = True
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Do the same where Airflow says nothing of what it has stored."""
-        stream = PollStream(self.sync_id, self.census_conn_id, self.poll_interval)
-        async for poll, _ in stream.open_stream():
-            async for event in self._events(poll):
-                yield event
-            await poll.commit()
+        """Emit the events of the polls where Airflow stores no watermark."""
+        async for poll in self.polls():
+            for payload in poll.payloads:
+                yield TriggerEvent(payload)
 
-    async def _events(self, poll: Poll) -> AsyncIterator[TriggerEvent]:
-        poll.trigger = self
-        watermark = poll.watermark
-        if watermark is None:  # before the first poll
-            poll.next(await self._load())
-            return
-        found, watermark = watermark.new_runs(poll.runs, self._is_wanted)
-        due = (found[:-1] or found) if time.monotonic() >= poll.free_at else []
-        free_at = time.monotonic() + SPACING if due else poll.free_at
-        for run in due:
-            yield TriggerEvent(sync_runs.summary(run, sync_runs.browser_url(poll.base_url, run)))
-        poll.has_events = bool(due)
-        poll.next(watermark.reported(due), free_at, is_behind=len(due) < len(found))
+    async def polls(self) -> AsyncIterator[Poll]:
+        """Poll the sync again and again, whatever happens; after a failure, read the connection anew."""
+        start = time.time() if self.since is None else self.since.timestamp()
+        outage = OutageLog(log, time.time)
+        watermark: Watermark | None = None
+        runs: Runs = {}
+        failures, free_at = 0, 0.0
+        while True:
+            try:
+                if watermark is None:
+                    watermark = await self._load(start)
+                async with CensusHook(self.census_conn_id).aopen() as transport:
+                    while True:
+                        base_url = (await transport.settings()).base_url
+                        flow = read_runs(self.sync_id, watermark, base_url, runs)
+                        runs = await adrive(flow, transport.send)
+                        found, watermark = watermark.new_runs(runs, self._is_wanted)
+                        due = (found[:-1] or found) if time.monotonic() >= free_at else []
+                        free_at = time.monotonic() + SPACING if due else free_at
+                        urls = [sync_runs.browser_url(base_url, run) for run in due]
+                        payloads = list(map(sync_runs.summary, due, urls))
+                        watermark = watermark.reported(due)
+                        outage.succeeded()
+                        failures = 0
+                        yield Poll(payloads, watermark)
+                        delay = self.poll_interval * RNG.uniform(0.9, 1.0)
+                        if len(due) < len(found):
+                            delay = min(delay, max(0.0, free_at - time.monotonic()))
+                        await asyncio.sleep(delay)
+            except Exception as error:  # noqa: BLE001 - Airflow may fail with anything
+                failures += 1
+                failure = CensusError(f"Cannot poll with connection {self.census_conn_id}: {error!r}.")
+                failure = error if isinstance(error, CensusError) else failure
+                outage.failed(f"runs of sync {self.sync_id}", failure)
+            await asyncio.sleep(next_poll(self.poll_interval, failures, failure, RNG))
 
-    def _is_wanted(self, run: dict[str, Any]) -> bool:
+    def _is_wanted(self, run: Run) -> bool:
         outcome = sync_runs.outcome(run)
         return outcome == "completed" or (self.include_failed and outcome != "skipped")
 
-    async def _load(self) -> Watermark:
-        """Read the watermark from Airflow; to begin anew because Airflow cannot give it would lose runs."""
-        attempt = 0
-        while True:
-            try:
-                stored = None if self._store is None else await self._store.aget(self._key)
-                break
-            except ValueError as error:
-                log.warning("Airflow stores no watermark of sync %s: %s", self.sync_id, error)
-                stored = None
-                break
-            except Exception as error:  # noqa: BLE001 - whatever the store fails with
-                log.warning("Cannot read the watermark of sync %s yet: %r", self.sync_id, error)
-            attempt += 1
-            await asyncio.sleep(retries.backoff(attempt, maximum=MAX_STORE_BACKOFF))
+    async def _load(self, start: float) -> Watermark:
+        """
+        Read the watermark from Airflow.
+
+        :param start: where to begin if there is none.
+        :raises Exception: whatever the store fails with; to begin anew for that would lose runs.
+        """
+        try:
+            stored = None if self._store is None else await self._store.aget(self._key)
+        except ValueError as error:
+            if type(error) is not ValueError:  # the error of a parser
+                raise
+            log.warning("Airflow stores no watermark of sync %s: %s", self.sync_id, error)
+            stored = self.asset_state_store = None
         self._stored = Watermark.parse(stored)
-        start = time.time() if self.since is None else self.since.timestamp()
         watermark = self._stored or Watermark(start)
         await self.save(watermark)
         return watermark
@@ -189,9 +207,11 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
         try:
             await self._store.aset(self._key, watermark.as_dict())
         except Exception as error:  # noqa: BLE001 - whatever the store fails with
-            log.warning("Cannot store the watermark of sync %s: %r", self.sync_id, error)
+            failure = CensusError(f"Cannot store the watermark of sync {self.sync_id}: {error!r}.")
+            self._store_outage.failed("Airflow to store it", failure)
         else:
             self._stored = watermark
+            self._store_outage.succeeded()
 
     @property
     def _key(self) -> str:
@@ -206,105 +226,47 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
 @dataclass
 class Poll:
     """
-    What one poll of a sync read, and what its trigger makes of it.
+    What one poll of a sync found.
 
-    :ivar runs: the runs by id.
-    :ivar base_url: the host of Census.
-    :ivar watermark: up to where the runs had been reported before; ``None`` if only the trigger knows.
-    :ivar free_at: when the next event may follow, in seconds of the monotonic clock.
-    :ivar trigger: who took it.
-    :ivar has_events: whether it made events.
-    :ivar done: the watermark as of after it, when the next event may follow, and whether one is waiting.
+    :ivar payloads: of an event for each run that has ended since the poll before.
+    :ivar watermark: up to where the runs have been reported with these events.
+    :ivar is_emitted: whether Airflow was given all of the events.
     """
 
-    runs: Runs = field(default_factory=dict)
-    base_url: str = ""
-    watermark: Watermark | None = None
-    free_at: float = 0.0
-    trigger: CensusSyncRunEventTrigger | None = None
-    has_events: bool = False
-    done: asyncio.Future[tuple[Watermark, float, bool]] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-
-    def next(self, watermark: Watermark, free_at: float = 0.0, *, is_behind: bool = False) -> None:
-        """Let the next poll begin at this watermark; soon, if events are waiting."""
-        if not self.done.done():
-            self.done.set_result((watermark, free_at, is_behind))
-
-    async def commit(self) -> None:
-        """Store the watermark: the events of this poll are stored."""
-        if self.trigger is not None:
-            watermark, *_ = await self.done
-            await self.trigger.save(watermark)
+    payloads: list[dict[str, Any]]
+    watermark: Watermark
+    is_emitted: bool = False
 
 
 class PollStream(SharedStreamProducer):
     """
-    Poll a sync for a trigger, poll after poll, whatever happens.
+    The polls of a trigger, and the commit of each when Airflow has stored its events.
 
-    Airflow calls :meth:`advance` when the events of a poll are in its database: a watermark that is stored
-    before would lose them if the triggerer dies.
-
-    :param sync_id: the sync.
-    :param census_conn_id: id of the Airflow connection.
-    :param poll_interval: seconds between two polls.
+    :ivar trigger: whose polls they are, and that Airflow gave the store of its asset.
     """
 
-    def __init__(self, sync_id: int | str, census_conn_id: str, poll_interval: float) -> None:
-        self._sync_id = sync_id
-        self._census_conn_id = census_conn_id
-        self._poll_interval = poll_interval
-        self._runs: Runs = {}
+    def __init__(self) -> None:
+        self.trigger: asyncio.Future[CensusSyncRunEventTrigger] = asyncio.get_running_loop().create_future()
+        self._is_intact = True
+
+    async def open_stream(self) -> AsyncIterator[tuple[PollStream | Poll, Poll | None]]:
+        """Begin with the stream itself, and go on with the polls of the trigger that took it."""
+        yield self, None
+        trigger = await self.trigger
+        async for poll in trigger.polls():
+            yield poll, poll
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
         """
-        Store the watermark of polls whose events Airflow has stored.
+        Store the watermarks of polls whose events Airflow has stored.
 
-        :raises CensusError: if an event may not have arrived: later watermarks would pass over it, so Airflow
-            is to start the trigger anew, which begins at the last one stored.
+        After a poll of which an event may be missing none is stored, for it would pass over that event:
+        Airflow ends such a trigger, and starts it anew at the last watermark.
         """
         for item in batch:
-            poll: Poll = item.broker_payload
-            if item.outcome.failed and poll.has_events:
-                raise CensusError(f"Airflow did not take an event of sync {self._sync_id}; sending it again.")
-            await poll.commit()
-
-    async def open_stream(self) -> AsyncIterator[tuple[Poll, Poll]]:
-        """Poll the sync again and again; the first value is no poll yet, but asks for the watermark."""
-        outage = OutageLog(log, time.time)
-        failures = 0
-        poll = Poll()
-        yield poll, poll
-        watermark, free_at, _ = await poll.done
-        hook = CensusHook(self._census_conn_id)
-        async with AsyncExitStack() as stack:
-            transport: AiohttpTransport | None = None
-            while True:
-                failure: CensusError | None = None
-                try:
-                    if transport is None:
-                        transport = await stack.enter_async_context(hook.aopen())
-                    poll = await self._poll(transport, watermark, free_at)
-                except CensusError as error:
-                    failure = error
-                except Exception as error:  # noqa: BLE001 - a secrets backend may fail with anything
-                    failure = CensusError(f"Connection {self._census_conn_id}: {error!r}")
-                failures = 0 if failure is None else failures + 1
-                interval = self._poll_interval * RNG.uniform(0.9, 1.0)
-                delay = next_poll(interval, failures, failure, RNG)
-                if failure is None:
-                    outage.succeeded()
-                    yield poll, poll
-                    watermark, free_at, is_behind = await poll.done
-                    if is_behind:
-                        delay = min(delay, max(0.0, free_at - time.monotonic()))
-                else:
-                    outage.failed(f"runs of sync {self._sync_id}", failure)
-                await asyncio.sleep(delay)
-
-    async def _poll(self, transport: AiohttpTransport, watermark: Watermark, free_at: float) -> Poll:
-        base_url = (await transport.settings()).base_url
-        flow = read_runs(self._sync_id, watermark, base_url, self._runs)
-        self._runs = await adrive(flow, transport.send)
-        return Poll(self._runs, base_url, watermark, free_at)
+            poll: Poll | None = item.broker_payload
+            if poll is None:
+                continue
+            self._is_intact = self._is_intact and poll.is_emitted and item.outcome.is_clean
+            if self._is_intact:
+                await self.trigger.result().save(poll.watermark)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from servers import Authority
+from proxies import Authority
 
 from airflow_provider_census.api.request import Request
 from airflow_provider_census.hooks.census import CensusHook
@@ -57,8 +57,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Take note of the pauses between attempts, without making them."""
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Take note of the delays between attempts, without making them."""
     made: list[float] = []
     sleep = asyncio.sleep
 

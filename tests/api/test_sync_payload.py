@@ -123,9 +123,9 @@ def test_what_breaks_the_document_is_named_with_its_path(payload: Any, path: str
     before = copy.deepcopy(payload)
     with pytest.raises(ValueError, match=r"must be|must name|no meaning|cannot be written") as refused:
         endpoints.create_sync(payload)
-    said = str(refused.value).removeprefix("Census would refuse this payload: ")
-    assert said.startswith(f"{path} ")
-    assert "; " not in said
+    message = str(refused.value).removeprefix("Census would refuse this payload: ")
+    assert message.startswith(f"{path} ")
+    assert "; " not in message
     assert repr(payload) == repr(before)
 
 

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import requests_mock as mock
 
-from airflow_provider_census.api import endpoints, flows, responses
-from airflow_provider_census.api.flows import Answer
-from airflow_provider_census.api.request import Request
+from airflow_provider_census.api import endpoints, pagination
+from airflow_provider_census.api.request import Request, Response
 from airflow_provider_census.exceptions import CensusApiError
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.sandbox import Sandbox
@@ -29,23 +28,23 @@ def numbered(data: list[int], page: int | None, next_page: int | None) -> dict[s
     return body(data, pagination={"page": page, "next_page": next_page, "per_page": 100})
 
 
-def read(request: Request[Any], answers: list[dict[str, Any]]) -> tuple[list[Any], list[dict[str, Any]]]:
-    """Give the joined list, and the queries that were asked for it."""
-    flow = flows.fetch(request, HOST)
+def fetch(request: Request[Any], bodies: list[dict[str, Any]]) -> tuple[list[Any], list[dict[str, Any]]]:
+    """Give the joined list, and the queries that were sent for it."""
+    flow = pagination.fetch_all(request, HOST)
     queries = []
     step = next(flow)
-    for answer in answers:
+    for each in bodies:
         assert isinstance(step, Request)
         queries.append(dict(step.params))
         try:
-            step = flow.send(Answer(step.answer(answer), None))
+            step = flow.send(Response(step.parse(each), None))
         except StopIteration as end:
             return end.value, queries
-    raise AssertionError(f"it asks for {step} once more")
+    raise AssertionError(f"{step} is sent once more")
 
 
 @pytest.mark.parametrize(
-    ("answers", "items", "queries"),
+    ("bodies", "items", "queries"),
     [
         # one page, and no word of another
         ([body([1, 2])], [1, 2], [{}]),
@@ -67,21 +66,21 @@ def read(request: Request[Any], answers: list[dict[str, Any]]) -> tuple[list[Any
         # neither: by number, until a page is short
         ([body(FULL), body([100])], [*FULL, 100], [{}, 2]),
         ([body(FULL), body(MORE), body([])], FULL + MORE, [{}, 2, 3]),
-        ([body(FULL), body(FULL)], FULL, [{}, 2]),  # all there is, whatever page is asked for
+        ([body(FULL), body(FULL)], FULL, [{}, 2]),  # all there is, whatever page is requested
     ],
 )
-def test_all_pages_are_one_list(answers: list[Any], items: list[int], queries: list[Any]) -> None:
-    joined, asked = read(endpoints.list_sources(), answers)
+def test_all_pages_are_one_list(bodies: list[Any], items: list[int], queries: list[Any]) -> None:
+    joined, sent = fetch(endpoints.list_sources(), bodies)
     assert joined == items
     if queries is None:
         return
     wanted = [{"per_page": 100} if page == {} else {"per_page": 100, "page": page} for page in queries]
-    assert asked == wanted
+    assert sent == wanted
 
 
 def test_the_query_of_the_caller_stays_on_every_page() -> None:
     request = endpoints.list_sync_runs(52, order="asc", per_page=2)
-    assert read(request, [body([1, 2]), body([3, 4]), body([5])]) == (
+    assert fetch(request, [body([1, 2]), body([3, 4]), body([5])]) == (
         [1, 2, 3, 4, 5],
         [
             {"order": "asc", "per_page": 2},
@@ -92,7 +91,7 @@ def test_the_query_of_the_caller_stays_on_every_page() -> None:
 
 
 @pytest.mark.parametrize(
-    "answers",
+    "bodies",
     [
         [body([1], next="https://evil.test/api/v1/sources?page=2")],
         [body([1], next="//evil.test/api/v1/sources?page=2")],
@@ -117,14 +116,14 @@ def test_the_query_of_the_caller_stays_on_every_page() -> None:
         [numbered([1], 2, 3)],
     ],
 )
-def test_pages_that_do_not_lead_to_the_end_are_an_error(answers: list[Any]) -> None:
+def test_pages_that_do_not_lead_to_the_end_are_an_error(bodies: list[Any]) -> None:
     with pytest.raises(CensusApiError) as caught:
-        read(endpoints.list_sources(), answers)
+        fetch(endpoints.list_sources(), bodies)
     assert caught.value.unusable
     assert (caught.value.method, caught.value.path) == ("GET", "/sources")
 
 
-def test_a_page_of_another_host_is_never_asked_for(census: Sandbox) -> None:
+def test_a_page_of_another_host_is_never_requested(census: Sandbox) -> None:
     with mock.Mocker() as api:
         api.get(mock.ANY, json=body([1], next="https://evil.test/api/v1/sources?page=2"))
         with pytest.raises(CensusApiError, match=r"another host, evil\.test"):
@@ -132,7 +131,7 @@ def test_a_page_of_another_host_is_never_asked_for(census: Sandbox) -> None:
         assert [sent.hostname for sent in api.request_history] == ["127.0.0.1"]
 
 
-def test_a_page_asked_for_by_number_is_the_only_one(census: Sandbox) -> None:
+def test_a_page_requested_by_number_is_the_only_one(census: Sandbox) -> None:
     hook = CensusHook()
     for _ in range(3):
         hook.trigger_sync(58)
@@ -146,16 +145,11 @@ def test_a_page_asked_for_by_number_is_the_only_one(census: Sandbox) -> None:
 
 
 def test_a_failed_page_fails_the_list() -> None:
-    flow = flows.fetch(endpoints.list_sources(), HOST)
+    flow = pagination.fetch_all(endpoints.list_sources(), HOST)
     request = next(flow)
     assert isinstance(request, Request)
-    request = flow.send(Answer(request.answer(numbered([1], 1, 2)), None))
+    request = flow.send(Response(request.parse(numbered([1], 1, 2)), None))
     gone = CensusApiError("gone", status_code=500, message="gone", method="GET", path="/sources")
     with pytest.raises(CensusApiError) as caught:
         flow.throw(gone)
     assert caught.value is gone
-
-
-def test_a_request_without_pages_is_sent_once() -> None:
-    request: Request[Any] = Request("GET", "/sources/4", responses.data_object)
-    assert read(request, [{"data": {"id": 4}}]) == ({"id": 4}, [{}])

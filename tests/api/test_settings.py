@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_census.api.connection import Settings, settings
+from airflow_provider_census.api.settings import Settings, read_settings
 from airflow_provider_census.exceptions import CensusConfigError, CensusError
 
 TOKEN = "secret-token:abc"
@@ -23,7 +23,7 @@ def read(
     password: str | None = TOKEN,
     extra: str | None = None,
 ) -> Settings:
-    return settings(host=host, port=port, schema=schema, password=password, extra=extra)
+    return read_settings(host=host, port=port, schema=schema, password=password, extra=extra)
 
 
 @pytest.mark.parametrize(
