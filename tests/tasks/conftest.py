@@ -20,6 +20,7 @@ from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.operators import census as operators
 from airflow_provider_census.operators import checkpoint
 from airflow_provider_census.sandbox import Sandbox
+from airflow_provider_census.sensors import base as sensors
 from airflow_provider_census.triggers import base as triggers
 
 NUMBERS = itertools.count()
@@ -30,6 +31,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Poll again soon, and try again at once."""
     monkeypatch.setattr(WaitOptions, "interval", lambda *_, **__: 0.001)
     monkeypatch.setattr(WaitOptions, "startup_jitter", lambda *_: 0.0)
+    monkeypatch.setattr(sensors, "RESCHEDULE_INTERVAL", 0.0)
     monkeypatch.setattr(retries, "backoff", lambda *_, **__: 0.0)
 
 

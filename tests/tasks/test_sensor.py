@@ -95,7 +95,7 @@ def test_the_sensor_ends_as_the_run_did(
         assert len(done.raised["task"]) == 1
         assert isinstance(done.error, error)
         assert isinstance(done.error, AirflowFailException)
-        assert type(done.error).__name__ == error.__name__
+        assert type(done.error).__name__ == error.__name__.replace("Census", "Final", 1)
         assert done.error.sync_run["id"] == sync_run_id
         assert words in str(done.error)
         assert address in str(done.error)

@@ -20,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from task_helpers import Done, Log, context, start_elsewhere
 
+from airflow_provider_census import __version__
 from airflow_provider_census.exceptions import (
     CensusError,
     CensusLookupError,
@@ -351,9 +352,10 @@ def test_the_trigger_knows_the_sync_the_moment_and_how_to_wait(census: Sandbox) 
         "max_wait": 60.0,
         "silent_fail": True,
         **{name: deferral.kwargs[name] for name in ("started", "deadline", "execution_deadline")},
+        "release": __version__,
     }
     assert arguments == expected
-    assert CensusSyncTrigger(**arguments, of_the_future=1).serialize() == (path, arguments)
+    assert CensusSyncTrigger(**arguments).serialize() == (path, arguments)
     assert deferral.kwargs["deadline"] == deferral.kwargs["started"] + 1000
 
 
