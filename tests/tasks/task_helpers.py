@@ -34,19 +34,17 @@ RESCHEDULED = pytest.param(
 
 def advance_clock_with_polls(sandbox: Sandbox) -> None:
     """Let time pass in the sandbox at every poll of runs, so that nobody has to wait for them."""
-    app = sandbox._app
-    app.workspace.clock = app.workspace.runs.clock = lambda: (
-        time.time() + PACE * STEP * _gets(app.requests, "/sync_runs")
-    )
+    sandbox.clock = lambda: time.time() + PACE * STEP * _gets(sandbox.requests, "/sync_runs")
 
 
 def _gets(requests: list[tuple[str, str]], words: str) -> int:
     return sum(method == "GET" and words in path for method, path in requests)
 
 
-def start_elsewhere(sandbox: Sandbox, sync_id: int, *, full_sync: bool = False) -> int:
-    """Start a run that no task of ours does, as Census' own schedule would."""
-    return int(sandbox._app.workspace.runs.start(sync_id, full_sync))
+def run_of(sandbox: Sandbox, sync_run_id: int) -> dict[str, Any]:
+    """A run as it is now, without a request."""
+    (run,) = [run for run in sandbox.runs if run["id"] == sync_run_id]
+    return run
 
 
 def triggered(census: Sandbox) -> list[int]:

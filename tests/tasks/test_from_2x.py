@@ -298,7 +298,10 @@ def test_a_failed_run_is_final(run_task: RunTask, census: Sandbox) -> None:
 @quietly
 def test_the_trigger_is_stored_as_2x_stored_it() -> None:
     path, arguments = CensusTrigger(94, "census_eu", 7).serialize()
-    assert (path, arguments) == (TRIGGER, {**stored(94, 7.0), "sync_run_id": 94, "census_conn_id": "census_eu"})
+    assert (path, arguments) == (
+        TRIGGER,
+        {**stored(94, 7.0), "sync_run_id": 94, "census_conn_id": "census_eu"},
+    )
     assert made(path)(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)
 
 

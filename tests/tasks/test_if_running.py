@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
-from task_helpers import Done, Log, Store, TaskInstance, context, polls, start_elsewhere, triggered
+from task_helpers import Done, Log, Store, TaskInstance, context, polls, run_of, triggered
 
 from airflow_provider_census.exceptions import (
     CensusApiError,
@@ -38,20 +38,6 @@ on_worker_or_deferred = pytest.mark.parametrize(
 waiting_or_not = pytest.mark.parametrize("wait", [False, True], ids=["not waiting", "waiting"])
 
 
-def run_of(census: Sandbox, sync_run_id: int) -> Any:
-    return census._app.workspace.runs._runs[sync_run_id]
-
-
-def complete(census: Sandbox, sync_run_id: int) -> None:
-    run = run_of(census, sync_run_id)
-    run.begins_at = run.ends_at = run.created_at
-
-
-def last_state(census: Sandbox, sync_run_id: int) -> dict[str, Any]:
-    runs = census._app.workspace.runs
-    return run_of(census, sync_run_id).as_census(runs.clock())
-
-
 def kinds(triggers_run: list[Any]) -> list[type]:
     return [type(trigger) for trigger in triggers_run]
 
@@ -67,8 +53,7 @@ def test_it_waits_for_the_end_of_the_run_however_that_is_and_then_starts_its_own
     wait: bool,
     foreign: int,
 ) -> None:
-    others = start_elsewhere(census, foreign)
-    run_of(census, others).sync_id = 58
+    others = census.start_run(58, like=foreign)
     done = run_task(
         CensusTriggerSyncOperator,
         sync_id=58,
@@ -78,8 +63,8 @@ def test_it_waits_for_the_end_of_the_run_however_that_is_and_then_starts_its_own
     )
     assert done.state == "success"
     (trigger,) = census.triggers
-    assert run_of(census, trigger.sync_run_id).created_at >= run_of(census, others).stops_at
-    assert last_state(census, trigger.sync_run_id)["status"] == "completed"
+    assert run_of(census, trigger.sync_run_id)["created_at"] >= run_of(census, others)["updated_at"]
+    assert run_of(census, trigger.sync_run_id)["status"] == "completed"
     assert done.xcom() == done.xcom("sync_run_id") == trigger.sync_run_id
     assert (done.xcom("sync_run") or {}).get("id") == (trigger.sync_run_id if wait else None)
     assert done.link().endswith(f"={trigger.sync_run_id}")
@@ -99,7 +84,7 @@ def test_after_that_the_task_ends_as_its_own_run_does(
     sync_id: int,
     error: type[Exception] | None,
 ) -> None:
-    others = start_elsewhere(census, sync_id)
+    others = census.start_run(sync_id)
     done = run_task(
         CensusTriggerSyncOperator,
         sync_id=sync_id,
@@ -120,7 +105,7 @@ def test_after_that_the_task_ends_as_its_own_run_does(
 @on_worker_or_deferred
 @waiting_or_not
 def test_it_joins_the_run(run_task: RunTask, census: Sandbox, deferrable: bool, wait: bool) -> None:
-    others = start_elsewhere(census, 52)
+    others = census.start_run(52)
     done = run_task(
         CensusTriggerSyncOperator,
         sync_id=52,
@@ -140,7 +125,7 @@ def test_it_joins_the_run(run_task: RunTask, census: Sandbox, deferrable: bool, 
 def test_a_run_that_it_joined_and_that_fails_fails_the_task(
     run_task: RunTask, census: Sandbox, deferrable: bool
 ) -> None:
-    others = start_elsewhere(census, 53)
+    others = census.start_run(53)
     done = run_task(
         CensusTriggerSyncOperator,
         sync_id=53,
@@ -156,7 +141,7 @@ def test_a_run_that_it_joined_and_that_fails_fails_the_task(
 def test_a_run_that_is_not_full_is_waited_for_where_a_full_one_is_asked_for(
     run_task: RunTask, census: Sandbox, deferrable: bool
 ) -> None:
-    others = start_elsewhere(census, 52)
+    others = census.start_run(52)
     done = run_task(
         CensusTriggerSyncOperator,
         sync_id=52,
@@ -172,14 +157,14 @@ def test_a_run_that_is_not_full_is_waited_for_where_a_full_one_is_asked_for(
 
 
 def test_a_full_run_is_joined_where_a_full_one_is_asked_for(census: Sandbox) -> None:
-    others = start_elsewhere(census, 57, full_sync=True)
+    others = census.start_run(57, full_sync=True)
     assert executed(if_running="join", force_full_sync=True) == others
     assert census.triggers == []
 
 
 @waiting_or_not
 def test_it_fails_and_names_the_run(run_task: RunTask, census: Sandbox, wait: bool) -> None:
-    others = start_elsewhere(census, 57)
+    others = census.start_run(57)
     done = run_task(CensusTriggerSyncOperator, sync_id=57, if_running="fail", wait_for_completion=wait)
     assert done.state == "failed"
     assert type(done.error) is CensusError
@@ -190,7 +175,7 @@ def test_it_fails_and_names_the_run(run_task: RunTask, census: Sandbox, wait: bo
 
 
 def test_by_default_it_starts_a_run_that_census_skips(run_task: RunTask, census: Sandbox) -> None:
-    start_elsewhere(census, 57)
+    census.start_run(57)
     done = run_task(CensusTriggerSyncOperator, sync_id=57, wait_for_completion=True)
     assert type(done.error) is CensusSyncRunSkipped
     assert triggered(census) == [57]
@@ -227,18 +212,16 @@ def executed(sync_id: int = 57, /, **options: Any) -> int:
     return operator(sync_id, **options).execute(context())  # type: ignore[arg-type]
 
 
-class AnotherSneaksIn:
+class AnotherRunComesFirst:
     """Lets Census start a run just before ours, some times, so that ours is skipped."""
 
     def __init__(self, census: Sandbox, *sync_ids: int) -> None:
-        self.runs = census._app.workspace.runs
-        self.left, self.started = list(sync_ids), list[int]()
-        self._start, self.runs.start = self.runs.start, self.start  # type: ignore[method-assign]
+        self.census, self.left, self.started = census, list(sync_ids), list[int]()
+        census.on_request = self.start
 
-    def start(self, sync_id: int, full_sync: bool) -> int:
-        if self.left:
-            self.started.append(self._start(self.left.pop(0), False))
-        return self._start(sync_id, full_sync)
+    def start(self, method: str, path: str) -> None:
+        if self.left and path.endswith("/trigger"):
+            self.started.append(self.census.start_run(self.left.pop(0)))
 
 
 @on_worker_or_deferred
@@ -246,7 +229,7 @@ class AnotherSneaksIn:
 def test_a_run_that_is_skipped_nevertheless_is_started_again(
     run_task: RunTask, census: Sandbox, deferrable: bool, times: int
 ) -> None:
-    others = AnotherSneaksIn(census, *[52] * times)
+    others = AnotherRunComesFirst(census, *[52] * times)
     done = run_task(
         CensusTriggerSyncOperator,
         sync_id=52,
@@ -263,7 +246,7 @@ def test_a_run_that_is_skipped_nevertheless_is_started_again(
 
 
 def test_a_run_that_is_skipped_for_another_lets_the_task_join_that(census: Sandbox) -> None:
-    others = AnotherSneaksIn(census, 57)
+    others = AnotherRunComesFirst(census, 57)
     known = context()
     deferred = deferral(operator(if_running="join", wait_for_completion=True, deferrable=True), known)
     assert [deferred.trigger.sync_run_id] == others.started == [known["ti"].xcoms["sync_run_id"]]
@@ -281,8 +264,9 @@ def test_a_run_that_is_skipped_for_no_other_is_the_result(census: Sandbox, if_ru
 @pytest.mark.parametrize(("pace", "state"), [(200.0, 2), (1e9, 4)], ids=["over soon", "never over"])
 def test_a_run_that_was_cancelled_and_is_not_quite_over(census: Sandbox, pace: float, state: int) -> None:
     """Nobody knows when it will be; so ours is started a few times, until Census does not skip it."""
-    others = run_of(census, start_elsewhere(census, 57))
-    others.pace, others.canceled_at = pace, others.created_at
+    usual, census.pace = census.pace, pace
+    CensusHook().cancel_sync_run(census.start_run(57))
+    census.pace = usual
     if state == 4:
         with pytest.raises(CensusSyncRunSkipped):
             executed(57, if_running="wait", wait_for_completion=True, on_skipped_run="fail")
@@ -311,7 +295,7 @@ def test_nobody_elses_run_is_cancelled_when_the_time_is_over(
 
     if limit == "execution_timeout" and not deferrable:
         monkeypatch.setattr(CensusTriggerSyncOperator, "_sleep", alarm)
-    start_elsewhere(census, 57)
+    census.start_run(57)
     done = run_task(
         CensusTriggerSyncOperator,
         sync_id=57,
@@ -332,7 +316,7 @@ def test_nobody_elses_run_is_cancelled_when_the_time_is_over(
 def test_a_user_who_kills_the_task_cancels_its_own_run_after_another_was_waited_for(
     census: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_of(census, start_elsewhere(census, 52)).sync_id = 57
+    census.start_run(57, like=52)
     task = operator(if_running="wait", wait_for_completion=True)
     monkeypatch.setattr(operators, "task_state", lambda _: "failed")
     sleep = task._sleep
@@ -352,7 +336,7 @@ def test_a_user_who_kills_the_task_cancels_its_own_run_after_another_was_waited_
 def test_a_user_who_kills_the_task_on_the_worker_cancels_nobody_elses_run(
     census: Sandbox, monkeypatch: pytest.MonkeyPatch, if_running: str
 ) -> None:
-    start_elsewhere(census, 57)
+    census.start_run(57)
     task = operator(if_running=if_running, wait_for_completion=True)
     monkeypatch.setattr(operators, "task_state", lambda _: "failed")
     sleep = task._sleep
@@ -384,7 +368,7 @@ def event_of(trigger: Any) -> dict[str, Any]:
 
 
 def test_the_times_travel_along_and_the_id_of_the_other_run_does_not(census: Sandbox) -> None:
-    others = start_elsewhere(census, 52)
+    others = census.start_run(52)
     known = context()
     task = operator(
         52,
@@ -417,7 +401,7 @@ def test_the_times_travel_along_and_the_id_of_the_other_run_does_not(census: San
 
 
 def test_a_run_that_it_joined_is_not_cancelled_in_the_triggerer_nor_after(census: Sandbox) -> None:
-    others = start_elsewhere(census, 57)
+    others = census.start_run(57)
     known = context()
     task = operator(if_running="join", wait_for_completion=True, deferrable=True, cancel_on_timeout=True)
     first = deferral(task, known)
@@ -437,7 +421,7 @@ def test_a_run_that_it_joined_is_not_cancelled_in_the_triggerer_nor_after(census
 
 
 def test_a_label_is_resolved_once(census: Sandbox) -> None:
-    start_elsewhere(census, 57)
+    census.start_run(57)
     known = context()
     task = CensusTriggerSyncOperator(
         task_id="task", sync_label="Runs long", if_running="wait", deferrable=True
@@ -450,7 +434,7 @@ def test_a_label_is_resolved_once(census: Sandbox) -> None:
 
 
 def test_what_another_release_deferred_is_resumed(census: Sandbox) -> None:
-    start_elsewhere(census, 57)
+    census.start_run(57)
     known = context()
     task = operator(if_running="wait", wait_for_completion=True, deferrable=True)
     event = {"sync_run_id": None, "event": "ended", "of_the_future": 1}
@@ -476,7 +460,7 @@ def test_what_another_release_deferred_is_resumed(census: Sandbox) -> None:
 def test_how_the_wait_for_another_run_may_end_otherwise(
     census: Sandbox, event: dict[str, Any], error: type[Exception], words: str
 ) -> None:
-    start_elsewhere(census, 57)
+    census.start_run(57)
     known = context()
     task = operator(if_running="wait", deferrable=True)
     first = deferral(task, known)
@@ -493,7 +477,7 @@ def test_how_the_wait_for_another_run_may_end_otherwise(
 def test_when_airflow_gave_up_the_trigger_of_another_run(
     census: Sandbox, failure: dict[str, Any], error: type[Exception]
 ) -> None:
-    start_elsewhere(census, 57)
+    census.start_run(57)
     known = context()
     task = operator(if_running="wait", wait_for_completion=True, deferrable=True, cancel_on_timeout=True)
     deferral(task, known)
@@ -503,11 +487,11 @@ def test_when_airflow_gave_up_the_trigger_of_another_run(
 
 
 def test_when_airflow_gave_up_the_trigger_of_another_run_that_has_ended(census: Sandbox) -> None:
-    others = start_elsewhere(census, 57)
+    others = census.start_run(57)
     known = context()
     task = operator(if_running="wait", deferrable=True)
     deferral(task, known)
-    complete(census, others)
+    census.finish_run(others)
     sync_run_id = task.resume_execution("__fail__", {"error": "Trigger failure"}, known)  # type: ignore
     assert [trigger.sync_run_id for trigger in census.triggers] == [sync_run_id]
 
@@ -539,7 +523,7 @@ class FailsOnceItWaits(Log):
 def test_an_outage_while_another_run_is_running_is_not_the_end(
     run_task: RunTask, census: Sandbox, monkeypatch: pytest.MonkeyPatch, deferrable: bool
 ) -> None:
-    start_elsewhere(census, 52)
+    census.start_run(52)
     log = FailsOnceItWaits(census)
     monkeypatch.setattr(CensusTriggerSyncOperator, "log", log)
     done = run_task(CensusTriggerSyncOperator, sync_id=52, if_running="wait", deferrable=deferrable)
@@ -560,13 +544,13 @@ DAG_RUN = context()["dag_run"]
 
 
 def test_after_a_crash_while_another_run_is_running_a_retry_polls_it_again(census: Sandbox) -> None:
-    store, others = Store(), start_elsewhere(census, 57)
+    store, others = Store(), census.start_run(57)
     for number in (1, 2):
         with pytest.raises(TaskDeferred) as deferred:
             attempt(store, number, if_running="wait", deferrable=True)
         assert isinstance(deferred.value.trigger, CensusSyncTrigger)
     assert store.stored == {}
-    complete(census, others)
+    census.finish_run(others)
     first = attempt(store, 3, if_running="wait")
     assert [trigger.sync_run_id for trigger in census.triggers] == [first]
 
@@ -585,20 +569,20 @@ def test_a_retry_reconnects_to_our_own_run_and_takes_it_for_nobody_elses(
 
 
 def test_a_retry_joins_the_same_run_again_and_still_does_not_cancel_it(census: Sandbox) -> None:
-    store, others = Store(), start_elsewhere(census, 57)
+    store, others = Store(), census.start_run(57)
     assert attempt(store, 1, if_running="join") == others
     for number in (2, 3):
         with pytest.raises(TaskDeferred) as deferred:
             attempt(store, number, if_running="join", wait_for_completion=True, deferrable=True)
         assert deferred.value.trigger.sync_run_id == others
         assert deferred.value.trigger.cancel_on_kill is False
-    complete(census, others)
+    census.finish_run(others)
     assert attempt(store, 4, if_running="join", wait_for_completion=True) == others, "it has completed"
     assert census.triggers == []
 
 
 def test_after_a_run_that_it_joined_has_failed_a_retry_submits_its_own(census: Sandbox) -> None:
-    store, others = Store(), start_elsewhere(census, 53)
+    store, others = Store(), census.start_run(53)
     with pytest.raises(CensusSyncRunFailed):
         attempt(store, 1, 53, if_running="join", wait_for_completion=True)
     with pytest.raises(CensusSyncRunFailed) as raised:

@@ -8,6 +8,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -194,8 +195,11 @@ def test_census_is_not_waited_for(
 ) -> None:
     caplog.set_level(logging.INFO, openlineage.log.name)
     monkeypatch.setattr(openlineage, "TIMEOUT", 0.1)
-    with census._app.lock:  # it accepts the request, and does not respond
-        assert of_run({"id": 1, "sync_id": 52}) == (0, 0)
+    over = threading.Event()
+    census.on_request = lambda method, path: over.wait()  # it accepts the request, and does not respond
+    found = of_run({"id": 1, "sync_id": 52})
+    over.set()
+    assert found == (0, 0)
     assert "no response within 0.1 s" in caplog.text
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
-from task_helpers import Done, Log, context, polls, advance_clock_with_polls, triggered
+from task_helpers import Done, Log, advance_clock_with_polls, context, polls, triggered
 
 from airflow_provider_census.exceptions import (
     CensusNotFoundError,

@@ -17,9 +17,9 @@ from task_helpers import Done, Log, context
 from airflow_provider_census.assets.census import sync_asset
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.utils.asset_events import annotate
 from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
+from airflow_provider_census.utils.asset_events import annotate
 
 RunTask = Callable[..., Done]
 

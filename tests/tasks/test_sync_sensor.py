@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     TaskDeferred,
 )
-from task_helpers import Done, Log, context, start_elsewhere
+from task_helpers import Done, Log, context, run_of
 
 from airflow_provider_census import __version__
 from airflow_provider_census.exceptions import (
@@ -31,7 +31,6 @@ from airflow_provider_census.exceptions import (
     CensusSyncRunRejectedRecords,
 )
 from airflow_provider_census.sandbox import Sandbox
-from airflow_provider_census.sandbox.runs import timestamp
 from airflow_provider_census.sensors.census import CensusSyncSensor
 from airflow_provider_census.triggers.census import CensusSyncTrigger
 
@@ -55,15 +54,13 @@ def starts_itself(census: Sandbox) -> Callable[..., None]:
     """Let Census start a run of a sync when somebody polls its runs for the third time."""
 
     def arrange(*sync_ids: int) -> None:
-        app, runs = census._app, census._app.workspace.runs
-        oldest_first, left = runs.oldest_first, list(sync_ids)
+        left = list(sync_ids)
 
-        def poll() -> Any:
-            if left and sum(path.endswith("/sync_runs") for _, path in app.requests) >= 3:
-                runs.start(left.pop(0), False)
-            return oldest_first()
+        def start(method: str, path: str) -> None:
+            if left and sum(path.endswith("/sync_runs") for _, path in census.requests) >= 3:
+                census.start_run(left.pop(0))
 
-        runs.oldest_first = poll  # type: ignore[method-assign]
+        census.on_request = start
 
     return arrange
 
@@ -93,22 +90,22 @@ def test_the_sensor_ends_as_a_run_did_that_census_started_meanwhile(
     state: str,
     error: type[CensusSyncRunError] | None,
 ) -> None:
-    start_elsewhere(census, sync_id)  # before the DAG run, so of no interest
+    census.start_run(sync_id)  # before the DAG run, so of no interest
     starts_itself(sync_id)
     done = run_task(CensusSyncSensor, sync_id=sync_id, **NO_RETRIES_USED, **MODES[mode], **options)
     assert done.state == state
-    _, run = census._app.workspace.runs._runs.values()
-    address = f"{census.url}/syncs/{sync_id}/history?sync_run_id={run.id}"
+    _, run = census.runs
+    address = f"{census.url}/syncs/{sync_id}/history?sync_run_id={run['id']}"
     if mode != "deferred":  # else it was unknown at the worker's first poll
         assert done.link() == address
     if state == "success":
-        assert (done.xcom()["id"], done.xcom()["sync_id"]) == (run.id, sync_id)
+        assert (done.xcom()["id"], done.xcom()["sync_id"]) == (run["id"], sync_id)
         assert done.link() == address
     if error is not None:
         (raised,) = done.raised["task"]
         assert isinstance(raised, error)
         assert isinstance(raised, AirflowFailException)
-        assert raised.sync_run["id"] == run.id
+        assert raised.sync_run["id"] == run["id"]
         assert address in str(raised)
     assert bool(triggers_run) == (mode == "deferred")
     assert (census.triggers, census.cancels) == ([], [])
@@ -116,17 +113,13 @@ def test_the_sensor_ends_as_a_run_did_that_census_started_meanwhile(
 
 @modes
 def test_the_newest_run_that_has_ended_is_the_result(run_task: RunTask, census: Sandbox, mode: str) -> None:
-    runs = census._app.workspace.runs
-    newest_first = [
-        start_elsewhere(census, sync_id)
-        for sync_id in (53, 58, 54, 57)  # failed, completed, skipped, running
-    ][::-1]
-    for run in runs._runs.values():
-        run.sync_id = 57
-    runs._runs[newest_first[3]].ends_at = runs._runs[newest_first[3]].created_at
+    _failed, completed, skipped = (census.start_run(57, like=like) for like in (53, 58, 54))
+    for sync_run_id, status in ((_failed, "failed"), (completed, "completed"), (skipped, "skipped")):
+        census.finish_run(sync_run_id, status)
+    census.start_run(57)
     done = run_task(CensusSyncSensor, sync_id=57, since=ago(), **MODES[mode])
     assert done.state == "success"
-    assert done.xcom()["id"] == newest_first[2]
+    assert done.xcom()["id"] == completed
 
 
 @modes
@@ -134,7 +127,7 @@ def test_the_newest_run_that_has_ended_is_the_result(run_task: RunTask, census: 
 def test_a_run_from_before_is_no_run(
     run_task: RunTask, census: Sandbox, mode: str, options: dict[str, Any]
 ) -> None:
-    start_elsewhere(census, 58)
+    census.start_run(58)
     done = run_task(CensusSyncSensor, sync_id=58, timeout=0.05, **NO_RETRIES_USED, **MODES[mode], **options)
     assert done.state == ("skipped" if options else "failed")
     if not options:
@@ -167,7 +160,7 @@ def test_silent_fail_keeps_waiting_when_the_sync_does_not_exist(
 
 
 def test_silent_fail_keeps_waiting_in_the_triggerer(census: Sandbox) -> None:
-    started = start_elsewhere(census, 58)
+    started = census.start_run(58)
     census.fail_next(5, status=403, path="/api/v1/syncs/58")
     event = event_of(CensusSyncTrigger(58, AWARE.timestamp(), silent_fail=True))
     assert event == {"sync_run_id": started, "event": "ended", "message": ""}
@@ -175,7 +168,7 @@ def test_silent_fail_keeps_waiting_in_the_triggerer(census: Sandbox) -> None:
 
 @modes
 def test_an_outage_is_not_the_end(run_task: RunTask, census: Sandbox, mode: str) -> None:
-    sync_run_id = start_elsewhere(census, 52)
+    sync_run_id = census.start_run(52)
     census.fail_next(12, status=502, path="/api/v1/syncs/52/sync_runs")
     done = run_task(CensusSyncSensor, sync_id=52, since=ago(), **MODES[mode])
     assert done.state == "success"
@@ -184,7 +177,7 @@ def test_an_outage_is_not_the_end(run_task: RunTask, census: Sandbox, mode: str)
 
 @modes
 def test_the_sync_may_be_named_by_its_label(run_task: RunTask, census: Sandbox, mode: str) -> None:
-    start_elsewhere(census, 52)
+    census.start_run(52)
     done = run_task(CensusSyncSensor, sync_label="Completes", since=ago(), **MODES[mode])
     assert done.xcom()["sync_id"] == 52
     listed = [path for _, path in census.requests if path == "/api/v1/syncs"]
@@ -361,10 +354,10 @@ def test_the_trigger_knows_the_sync_the_moment_and_how_to_wait(census: Sandbox) 
 
 def test_the_way_to_the_triggerer_and_back(census: Sandbox) -> None:
     sensor, known, deferral = deferred(census, sync_id=52)
-    sync_run_id = start_elsewhere(census, 52)
+    sync_run_id = census.start_run(52)
     event = event_of(CensusSyncTrigger(**deferral.trigger.serialize()[1]))
     assert event == {"sync_run_id": sync_run_id, "event": "ended", "message": ""}
-    start_elsewhere(census, 53)
+    census.start_run(53)
     assert sensor.execute_complete(known, event, **deferral.kwargs)["id"] == sync_run_id  # type: ignore
     assert sensor.execute_complete(known, event)["id"] == sync_run_id  # type: ignore[arg-type]
     assert known["ti"].xcoms["_link_CensusSyncRunLink"].endswith(f"={sync_run_id}")
@@ -373,7 +366,7 @@ def test_the_way_to_the_triggerer_and_back(census: Sandbox) -> None:
 @pytest.mark.parametrize("kind", ["timeout", "execution_timeout", "error"])
 def test_a_run_that_has_ended_meanwhile_counts_more_than_the_event(census: Sandbox, kind: str) -> None:
     sensor, known, deferral = deferred(census, sync_id=58)
-    sync_run_id = start_elsewhere(census, 58)
+    sync_run_id = census.start_run(58)
     event = {"sync_run_id": None, "event": kind, "message": "It was."}
     assert sensor.execute_complete(known, event, **deferral.kwargs)["id"] == sync_run_id  # type: ignore
 
@@ -408,9 +401,11 @@ def test_the_wait_continues_with_the_same_times_if_there_is_no_run_after_all(cen
     assert [path for _, path in census.requests].count("/api/v1/syncs") == 1, "the label is resolved once"
 
 
-def test_a_run_that_the_triggerer_polled_is_waited_for_when_the_worker_cannot_poll_it(census: Sandbox) -> None:
+def test_a_run_that_the_triggerer_polled_is_waited_for_when_the_worker_cannot_poll_it(
+    census: Sandbox,
+) -> None:
     sensor, known, deferral = deferred(census, sync_id=58)
-    sync_run_id = start_elsewhere(census, 58)
+    sync_run_id = census.start_run(58)
     census.fail_next(5, status=502, path="/api/v1/sync_runs")
     with pytest.raises(TaskDeferred) as again:
         sensor.execute_complete(known, {"sync_run_id": sync_run_id, "event": "ended"}, **deferral.kwargs)  # type: ignore
@@ -438,15 +433,15 @@ def test_when_airflow_gave_up_the_trigger(
 
 def test_when_airflow_gave_up_the_trigger_and_there_is_a_run(census: Sandbox) -> None:
     sensor, known, _ = deferred(census, sync_id=58)
-    sync_run_id = start_elsewhere(census, 58)
+    sync_run_id = census.start_run(58)
     assert sensor.resume_execution("__fail__", None, known)["id"] == sync_run_id  # type: ignore[arg-type]
 
 
 def test_it_logs_which_run_it_took(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log()
     monkeypatch.setattr(CensusSyncSensor, "log", log)
-    sync_run_id = start_elsewhere(census, 58)
-    created = timestamp(census._app.workspace.runs._runs[sync_run_id].created_at)
+    sync_run_id = census.start_run(58)
+    created = run_of(census, sync_run_id)["created_at"]
     CensusSyncSensor(task_id="task", sync_id=58, since=AWARE).execute(context())  # type: ignore[arg-type]
     words = f"The newest run of sync 58 that has ended is sync run {sync_run_id}, created at {created}."
     assert log.count(words) == 1

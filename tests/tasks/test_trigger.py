@@ -170,7 +170,7 @@ def test_it_reports_why_it_gave_up(census: Sandbox, status: int) -> None:
 
 def start_quietly(census: Sandbox) -> int:
     """A run of the sandbox that no request started."""
-    return int(census._app.workspace.runs.start(57, False))
+    return census.start_run(57)
 
 
 def test_it_reports_that_the_connection_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,8 +46,7 @@ def watch(sync_id: int | str = 52, **arguments: Any) -> CensusSyncRunEventTrigge
 
 def start(census: Sandbox, sync_id: int = 52) -> int:
     """A run that no request of ours started."""
-    with census._app.lock:
-        return int(census._app.workspace.runs.start(sync_id, False))
+    return census.start_run(sync_id)
 
 
 def ended(census: Sandbox, sync_id: int = 52) -> int:
@@ -275,8 +274,7 @@ def test_after_a_long_outage_every_run_is_reported_oldest_first(
             census.fail_next(1000, status=503, path="/api/v1/syncs/58")
             new = [start(census, 58) for _ in range(230)]
             await some_polls(census, 58)
-            with census._app.lock:
-                census._app.planned_failures.clear()
+            census.stop_failing()
             await until(lambda: len(triggerer.emitted(trigger)) >= len(new))
             await some_polls(census, 58)
             assert triggerer.emitted(trigger) == new
@@ -354,7 +352,7 @@ def test_it_picks_up_a_new_token(
             await until(lambda: polls(census))
             new = census.connection_uri.replace("sandbox@", "new@")
             monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", new)
-            census._app.token = "secret-token:new"
+            census.token = "secret-token:new"
             sync_run_id = start(census)
             await until(lambda: triggerer.emitted(trigger))
             assert triggerer.emitted(trigger) == [sync_run_id]
