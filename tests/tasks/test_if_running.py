@@ -28,6 +28,7 @@ from airflow_provider_census.exceptions import (
 from airflow_provider_census.hooks import census as hooks
 from airflow_provider_census.operators import census as operators
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
+from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger, CensusSyncTrigger
 

@@ -162,9 +162,17 @@ def test_silent_fail_keeps_waiting_when_the_run_does_not_exist(
     assert polls(census) > 1
 
 
-@modes
-@pytest.mark.parametrize(("rejections", "state"), [(2, "success"), (3, "failed")])
-def test_a_token_is_given_up_when_it_is_rejected_three_times_in_a_row(
+@pytest.mark.parametrize(
+    ("mode", "rejections", "state"),
+    [
+        ("poke", 2, "success"),
+        ("poke", 3, "failed"),  # in a row
+        ("reschedule", 1, "failed"),  # each poke is a process of its own
+        ("deferred", 3, "success"),  # at the first poll, and at two of the trigger
+        ("deferred", 5, "failed"),  # at all three of the trigger, and when the task resumes
+    ],
+)
+def test_a_token_that_is_rejected_is_given_up(
     run_task: RunTask, census: Sandbox, mode: str, rejections: int, state: str
 ) -> None:
     sync_run_id = start(58)
