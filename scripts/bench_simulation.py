@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""Play waits for runs of all lengths: with adaptive polling, and with a poll every fifteen seconds."""
+"""Simulate waits for runs of all lengths: with our own intervals, and with a poll every fifteen seconds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHORT, LONG = 5.0, 7200.0
 """Seconds that runs take."""
 
 Interval = Callable[[float, int, random.Random], float]
-"""Gives the seconds until the next poll, by the time waited and the polls so far."""
+"""Gives the seconds until the next poll, as ``WaitOptions.interval`` does."""
 
 Sync = Callable[[float, random.Random], Iterator[float]]
 """Gives the lengths of a sync's runs, by its rank from 0 to 1 among the syncs of a mix."""
@@ -90,11 +90,6 @@ ALWAYS: dict[str, Sync] = {
 }
 
 
-def adaptive(waited: float, polls: int, chance: random.Random) -> float:
-    """Poll as a wait does for which no interval is given."""
-    return WaitOptions().interval(waited, polls, chance)
-
-
 def fixed(waited: float, polls: int, chance: random.Random) -> float:
     """Poll every fifteen seconds."""
     return 15.0
@@ -105,7 +100,7 @@ def foreseen(before: list[float]) -> Interval:
 
     def interval(waited: float, polls: int, chance: random.Random) -> float:
         soonest = 0.9 * min(before, default=0.0)
-        return soonest - waited if waited < soonest else adaptive(waited, polls, chance)
+        return soonest - waited if waited < soonest else WaitOptions().interval(waited, polls, chance)
 
     return interval
 
@@ -116,7 +111,7 @@ class Waits:
     What the waits of a mix came to.
 
     :ivar polls: polls of a run, on average.
-    :ivar delay: seconds from the end of a run to the poll that noticed it, on average.
+    :ivar delay: seconds from the end of a run to the poll that found it, on average.
     :ivar share: that delay as a share of the run's length, on average.
     :ivar late: seconds that one run in twenty was noticed later than.
     :ivar worst: seconds at worst.
@@ -138,23 +133,21 @@ def wait(length: float, interval: Interval, chance: random.Random) -> tuple[int,
     return polls, waited - length
 
 
-def play(sync: Sync, interval: Callable[[list[float]], Interval]) -> Waits:
+def simulate(sync: Sync, interval: Callable[[list[float]], Interval]) -> Waits:
     """
     Wait for all runs of a mix.
 
-    :param interval: given the lengths of the last ten runs of the same sync, the seconds between two polls.
+    :param interval: given the lengths of the last ten runs of the same sync, the intervals between two polls.
     """
     chance = random.Random(1)
-    polls: list[int] = []
-    delays: list[float] = []
-    shares: list[float] = []
+    polls, delays, shares = [], [], []
     for number in range(SYNCS):
         runs = sync((number + 0.5) / SYNCS, chance)
         before: list[float] = []
         for _ in range(RUNS):
             length = next(runs)
-            took, delay = wait(length, interval(before[-10:]), random.Random(len(polls)))
-            polls.append(took)
+            polled, delay = wait(length, interval(before[-10:]), random.Random(len(polls)))
+            polls.append(polled)
             delays.append(delay)
             shares.append(delay / length)
             before.append(length)
@@ -166,9 +159,10 @@ def play(sync: Sync, interval: Callable[[list[float]], Interval]) -> Waits:
 
 
 def compare(mixes: dict[str, Sync]) -> dict[str, tuple[Waits, Waits]]:
-    """Adaptive polling, and a poll every fifteen seconds, on each mix."""
+    """Our own intervals, and a poll every fifteen seconds, on each mix."""
     return {
-        name: (play(sync, lambda _: adaptive), play(sync, lambda _: fixed)) for name, sync in mixes.items()
+        name: (simulate(sync, lambda _: WaitOptions().interval), simulate(sync, lambda _: fixed))
+        for name, sync in mixes.items()
     }
 
 
@@ -195,7 +189,7 @@ def table_of_foresight() -> str:
         "| --- | --- | --- | --- |",
     ]
     for name, sync in {**MIXES, "stable, 1 in 20 fails": failing}.items():
-        ours, foresight = play(sync, lambda _: adaptive), play(sync, foreseen)
+        ours, foresight = simulate(sync, lambda _: WaitOptions().interval), simulate(sync, foreseen)
         rows.append(
             f"| {name} | {foresight.polls:.1f} (without: {ours.polls:.1f}) "
             f"| {foresight.delay:.1f} s ({ours.delay:.1f} s) | {foresight.worst:.0f} s ({ours.worst:.0f} s) |"

@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""What the documentation says of the intervals between polls is what a simulation of them gives."""
+"""What the documentation says of polling intervals is what a simulation of them gives."""
 
 from __future__ import annotations
 
