@@ -97,6 +97,7 @@ async def counts(url: str) -> dict[str, int]:
 
 async def measure(wait: Wait, url: str, waits: int, interval: float, seconds: float) -> dict[str, float]:
     """Begin waits together, and watch them."""
+    await counts(url)
     first = asyncio.create_task(wait(1))  # what is needed once is no cost of a wait
     while not (await counts(url))["requests"]:  # noqa: ASYNC110 - another process counts
         await asyncio.sleep(0.1)
