@@ -9,7 +9,6 @@ What they do otherwise than those of today is what 2.x did.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,8 @@ from airflow_provider_census.utils.deprecation import deprecated
 from airflow_provider_census.waiting import DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from airflow_provider_census.api.triggering import RunsSnapshot
     from airflow_provider_census.hooks.census import CensusHook
 

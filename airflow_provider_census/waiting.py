@@ -7,7 +7,6 @@ from __future__ import annotations
 import random
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
@@ -24,6 +23,8 @@ from airflow_provider_census.links.census import publish
 from airflow_provider_census.utils import stats
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow.providers.common.compat.sdk import BaseOperator, Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 

@@ -17,11 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bench_simulation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WAITS = 1000
 INTERVAL = 5.0

@@ -22,11 +22,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from demo import Census, Stopped, error_in, forget, stop
@@ -42,6 +41,9 @@ from real_airflow import (
     wait_for,
 )
 from stand_in import RESET, CensusStandIn, Run, says
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 DAGS = Path(__file__).resolve().parent / "chaos_dags"
 RUN_ID = "chaos"

@@ -14,7 +14,6 @@ import itertools
 import json
 import re
 import socket
-import ssl
 import struct
 import threading
 import time
@@ -25,10 +24,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import formatdate
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
+
+if TYPE_CHECKING:
+    import ssl
+    from types import TracebackType
 
 LOOPBACK = "127.0.0.1"
 

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_census.api.sync_runs import COUNTS, Outcome, count, outcome
 from airflow_provider_census.api.validation import check_choice, check_int
@@ -17,6 +16,9 @@ from airflow_provider_census.exceptions import (
     CensusSyncRunRejectedRecords,
     CensusSyncRunSkipped,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 OnSkippedRun = Literal["fail", "skip", "succeed"]
 

@@ -5,16 +5,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from airflow_provider_census.api import endpoints, responses
-from airflow_provider_census.api.flow import Flow
-from airflow_provider_census.api.request import Request
-from airflow_provider_census.api.responses import Page
 from airflow_provider_census.exceptions import CensusApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_census.api.flow import Flow
+    from airflow_provider_census.api.request import Request
+    from airflow_provider_census.api.responses import Page
 
 T = TypeVar("T")
 

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_census.api import retries
 from airflow_provider_census.api.validation import to_seconds
 from airflow_provider_census.exceptions import CensusAuthError, CensusError
+
+if TYPE_CHECKING:
+    import random
 
 MIN_POLL_INTERVAL = 4.75
 """Seconds between two polls at least, where no interval is given."""

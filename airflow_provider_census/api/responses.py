@@ -38,8 +38,8 @@ MAX_MESSAGE = 2000
 MAX_DEPTH = 50
 """Levels of nesting that are kept of what Census responds."""
 
-SUSPECT = re.compile(rb"\\u|[0-9]{19}|NaN|Infinity|[eE]\+?[0-9]{3}")
-"""What there is of in a body that holds something unstorable."""
+MAX_DIGITS = 18
+"""Digits of a whole number, sign included, that surely fits into 64 bits."""
 
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """Characters that a database or an encoding cannot hold."""
@@ -283,30 +283,34 @@ def _decode(response: HTTPResponse) -> tuple[JsonObject | None, str | None]:
         return None, "the response has no body"
     try:
         # UTF-8, as JSON must be: given bytes, json guesses the encoding, and lets half a character through.
-        body = json.loads(response.body.decode("utf-8-sig", "replace"))
+        body = DECODER.decode(response.body.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
         return None, f"the response is not JSON: {_excerpt(response.body)}"
     if not isinstance(body, dict):
         return None, f"the response is not a JSON object: {_excerpt(response.body)}"
     nesting = response.body.count(b"{") + response.body.count(b"[")
-    if nesting > MAX_DEPTH or SUSPECT.search(response.body):  # seldom, and a poll is cheaper without
+    if nesting > MAX_DEPTH or rb"\u" in response.body:  # seldom, and a poll is cheaper without
         body = storable(body)
     return body, None
+
+
+DECODER = json.JSONDecoder(
+    parse_int=lambda digits: int(digits) if len(digits) <= MAX_DIGITS else digits,
+    parse_float=lambda digits: number if math.isfinite(number := float(digits)) else None,
+    parse_constant=lambda _: None,
+)
+"""It makes a whole number beyond :data:`MAX_DIGITS` its digits, and a number that is none ``None``."""
 
 
 def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
     """
     Replace what JSON can hold and a database, an XCom or a message between Airflow's processes cannot.
 
-    Half a character and NUL become the replacement character, a whole number beyond 64 bits its digits, a
-    number that is none ``None``, and what is nested deeper than :data:`MAX_DEPTH` an ellipsis.
+    Half a character and NUL become the replacement character, and what is nested deeper than
+    :data:`MAX_DEPTH` an ellipsis; of numbers there are only those that :data:`DECODER` makes.
     """
     if isinstance(value, str):
         return value if value.isascii() and "\0" not in value else UNSTORABLE.sub("\ufffd", value)
-    if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else str(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
     if isinstance(value, (dict, list)) and depth == 0:
         return "…"
     if isinstance(value, dict):

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
-import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_census.api.request import Request
 from airflow_provider_census.exceptions import CensusApiError, CensusConnectionError
+
+if TYPE_CHECKING:
+    import random
+
+    from airflow_provider_census.api.request import Request
 
 TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses that a later attempt may not meet again."""

@@ -7,14 +7,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_census.api.versions import DEFAULT_VERSION, VERSIONS
 from airflow_provider_census.exceptions import CensusConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DEFAULT_HOST = "app.getcensus.com"
 DEFAULT_TIMEOUT = 60.0

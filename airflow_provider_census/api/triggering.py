@@ -4,16 +4,19 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_census.api import endpoints, retries, sync_runs
 from airflow_provider_census.api.flow import Flow, Log, Sleep
-from airflow_provider_census.api.request import Request, Response
-from airflow_provider_census.api.sync_runs import Run
 from airflow_provider_census.exceptions import CensusConnectionError, CensusError
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from airflow_provider_census.api.request import Request, Response
+    from airflow_provider_census.api.sync_runs import Run
 
 SEARCH_ATTEMPTS = 5
 """How often the run that a request may have started is searched for, in some fifteen seconds."""

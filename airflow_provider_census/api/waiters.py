@@ -4,19 +4,14 @@
 
 from __future__ import annotations
 
-import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_census.api import endpoints, polling, sync_runs
 from airflow_provider_census.api.flow import Flow, Log, Sleep
 from airflow_provider_census.api.pagination import Pages
-from airflow_provider_census.api.polling import WaitOptions
-from airflow_provider_census.api.request import Request
-from airflow_provider_census.api.responses import Page
 from airflow_provider_census.api.sync_runs import Run
 from airflow_provider_census.api.triggering import RunsSnapshot
 from airflow_provider_census.exceptions import (
@@ -25,6 +20,14 @@ from airflow_provider_census.exceptions import (
     CensusNotFoundError,
     CensusTimeoutError,
 )
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from airflow_provider_census.api.polling import WaitOptions
+    from airflow_provider_census.api.request import Request
+    from airflow_provider_census.api.responses import Page
 
 T = TypeVar("T")
 

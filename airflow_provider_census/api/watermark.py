@@ -6,14 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_census.api import endpoints, sync_runs
-from airflow_provider_census.api.flow import Flow
 from airflow_provider_census.api.pagination import Pages
-from airflow_provider_census.api.responses import Page
 from airflow_provider_census.api.sync_runs import Run
 from airflow_provider_census.exceptions import CensusNotFoundError
+
+if TYPE_CHECKING:
+    from airflow_provider_census.api.flow import Flow
+    from airflow_provider_census.api.responses import Page
 
 Runs = Mapping[int, Run]
 

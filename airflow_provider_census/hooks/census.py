@@ -11,7 +11,6 @@ import sys
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
@@ -21,13 +20,11 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
 from airflow_provider_census.api import endpoints, syncs
-from airflow_provider_census.api.flow import Flow
 from airflow_provider_census.api.pagination import Pages, fetch_all
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.request import Request
 from airflow_provider_census.api.settings import Settings, check_api_version, read_settings
 from airflow_provider_census.api.triggering import RunsSnapshot, trigger_sync
-from airflow_provider_census.api.types import Sync, SyncRun
 from airflow_provider_census.api.validation import check_name
 from airflow_provider_census.api.versions import END_OF_V1
 from airflow_provider_census.api.waiters import RefreshWaiter, SyncRunWaiter, Waiter, wait
@@ -37,8 +34,12 @@ from airflow_provider_census.hooks.operations import lift, lift_lazily
 from airflow_provider_census.transports.driver import adrive, drive
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
     from airflow.providers.common.compat.sdk import Connection
 
+    from airflow_provider_census.api.flow import Flow
+    from airflow_provider_census.api.types import Sync, SyncRun
     from airflow_provider_census.transports.aiohttp import AiohttpTransport
     from airflow_provider_census.transports.requests import RequestsTransport
 
@@ -269,7 +270,7 @@ class CensusHook(OldMethods, BaseHook):
         :raises CensusTimeoutError: if the run is still running after that time.
         """
         waiter = SyncRunWaiter(sync_run_id, self.log, time.time)
-        return cast(SyncRun, self._wait(waiter, timeout, poll_interval))
+        return cast("SyncRun", self._wait(waiter, timeout, poll_interval))
 
     def wait_for_refresh(
         self,
@@ -307,7 +308,7 @@ class CensusHook(OldMethods, BaseHook):
         """
         if _is_paged(request):
             pages = cast("Request[list[Any]]", request)
-            return cast(T, self.drive(fetch_all(pages, self.settings.base_url)))
+            return cast("T", self.drive(fetch_all(pages, self.settings.base_url)))
         return self._transport.send(request).value
 
     async def arun(self, request: Request[T]) -> T:
@@ -316,7 +317,7 @@ class CensusHook(OldMethods, BaseHook):
             if _is_paged(request):
                 pages = cast("Request[list[Any]]", request)
                 base_url = (await transport.settings()).base_url
-                return cast(T, await adrive(fetch_all(pages, base_url), transport.send))
+                return cast("T", await adrive(fetch_all(pages, base_url), transport.send))
             return (await transport.send(request)).value
 
     def drive(self, flow: Flow[T], sleep: Callable[[float], None] = time.sleep) -> T:

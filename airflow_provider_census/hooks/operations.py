@@ -9,9 +9,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from airflow_provider_census.api.request import Request
-
 if TYPE_CHECKING:
+    from airflow_provider_census.api.request import Request
     from airflow_provider_census.hooks.census import CensusHook
 
 P = ParamSpec("P")

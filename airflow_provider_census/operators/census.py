@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
 
-from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.retries import outcome_unknown
 from airflow_provider_census.api.sync_runs import browser_url, outcome, progress
 from airflow_provider_census.api.validation import (
@@ -34,8 +32,11 @@ from airflow_provider_census.utils.kill import task_state, was_killed_by_user, w
 from airflow_provider_census.waiting import DEFAULT_CONN_ID, TRIGGER_FAILED
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_census.api.polling import WaitOptions
     from airflow_provider_census.api.sync_runs import Run
     from airflow_provider_census.api.triggering import RunsSnapshot
     from airflow_provider_census.api.waiters import RunWaiter

@@ -10,18 +10,21 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
 
 from airflow_provider_census.sandbox.calls import Call, Refusal
 from airflow_provider_census.sandbox.operations import ROUTES, V1, V2, Operation
 from airflow_provider_census.sandbox.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.types import Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 

@@ -27,12 +27,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_census.sandbox import data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 WINDING_DOWN = 1.0  # seconds at pace 1 between `canceled: true` and the end of the run
 

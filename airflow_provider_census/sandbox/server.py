@@ -8,19 +8,23 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from airflow_provider_census.sandbox.app import PlannedFailure, SandboxApp
 from airflow_provider_census.sandbox.data import GROUP_ID, ON_SCHEDULE
 from airflow_provider_census.sandbox.runs import ENDS
-from airflow_provider_census.sandbox.workspace import Trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+
+    from starlette.types import ASGIApp
+
+    from airflow_provider_census.sandbox.workspace import Trigger
 
 
 class Sandbox:

@@ -8,9 +8,7 @@ import inspect
 import random
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import (
@@ -36,6 +34,9 @@ from airflow_provider_census.utils import stats
 from airflow_provider_census.waiting import TRIGGER_FAILED, WaitsForSyncRun
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime, timedelta
+
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_census.api.sync_runs import Run

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ from airflow_provider_census.utils.deprecation import old_names
 from airflow_provider_census.waiting import DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_census.api.polling import WaitOptions

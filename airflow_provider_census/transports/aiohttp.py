@@ -5,23 +5,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 from tenacity import AsyncRetrying
 from yarl import URL
 
 from airflow_provider_census.api import responses
-from airflow_provider_census.api.flow import Log
-from airflow_provider_census.api.request import Request, Response
 from airflow_provider_census.api.responses import HTTPResponse
-from airflow_provider_census.api.settings import Settings
 from airflow_provider_census.api.versions import adapt
 from airflow_provider_census.exceptions import CensusAuthError
 from airflow_provider_census.transports import base
-from airflow_provider_census.transports.shared_client import Credentials, SharedClient
 from airflow_provider_census.transports.shared_client import shared_client as shared_client
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from airflow_provider_census.api.flow import Log
+    from airflow_provider_census.api.request import Request, Response
+    from airflow_provider_census.api.settings import Settings
+    from airflow_provider_census.transports.shared_client import Credentials, SharedClient
 
 T = TypeVar("T")
 

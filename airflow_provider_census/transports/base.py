@@ -9,18 +9,20 @@ import os
 import random
 import re
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from tenacity import RetryCallState, stop_after_attempt, stop_before_delay
 
 from airflow_provider_census import __version__
 from airflow_provider_census.api import retries
-from airflow_provider_census.api.flow import Log
-from airflow_provider_census.api.request import Request
 from airflow_provider_census.api.responses import redact
-from airflow_provider_census.api.settings import Settings
 from airflow_provider_census.exceptions import CensusConfigError, CensusConnectionError
+
+if TYPE_CHECKING:
+    from airflow_provider_census.api.flow import Log
+    from airflow_provider_census.api.request import Request
+    from airflow_provider_census.api.settings import Settings
 
 MAX_ERROR_BODY = 64 * 1024
 """Bytes that are read of an error page."""

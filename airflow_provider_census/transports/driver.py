@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow_provider_census.api.flow import Flow, Sleep
-from airflow_provider_census.api.request import Request, Response
 from airflow_provider_census.exceptions import CensusApiError, CensusConnectionError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from airflow_provider_census.api.request import Request, Response
 
 T = TypeVar("T")
 
@@ -39,7 +42,7 @@ def drive(
             try:
                 step = flow.send(result) if error is None else flow.throw(error)
             except StopIteration as stop:
-                return cast(T, stop.value)
+                return cast("T", stop.value)
             result = error = None
             if isinstance(step, Sleep):
                 sleep(step.seconds)
@@ -65,7 +68,7 @@ async def adrive(flow: Flow[T], send: Callable[[Request[Any]], Awaitable[Respons
             try:
                 step = flow.send(result) if error is None else flow.throw(error)
             except StopIteration as stop:
-                return cast(T, stop.value)
+                return cast("T", stop.value)
             result = error = None
             if isinstance(step, Sleep):
                 await asyncio.sleep(step.seconds)

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
 from requests.auth import AuthBase
@@ -15,13 +14,17 @@ from tenacity import Retrying
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
 
 from airflow_provider_census.api import responses
-from airflow_provider_census.api.flow import Log
-from airflow_provider_census.api.request import Request, Response
 from airflow_provider_census.api.responses import HTTPResponse
-from airflow_provider_census.api.settings import Settings
 from airflow_provider_census.api.versions import adapt
 from airflow_provider_census.exceptions import CensusAuthError
 from airflow_provider_census.transports import base
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_census.api.flow import Log
+    from airflow_provider_census.api.request import Request, Response
+    from airflow_provider_census.api.settings import Settings
 
 T = TypeVar("T")
 

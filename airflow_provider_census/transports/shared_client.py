@@ -7,19 +7,22 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
 import aiohttp
 from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
 from yarl import URL
 
-from airflow_provider_census.api.flow import Log
-from airflow_provider_census.api.settings import Settings
 from airflow_provider_census.exceptions import CensusConfigError
 from airflow_provider_census.transports import base
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+
+    from airflow_provider_census.api.flow import Log
+    from airflow_provider_census.api.settings import Settings
 
 T = TypeVar("T")
 

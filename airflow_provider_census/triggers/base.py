@@ -8,7 +8,6 @@ import asyncio
 import random
 import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -24,6 +23,8 @@ from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.transports.driver import adrive
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from airflow_provider_census.api.settings import Settings
     from airflow_provider_census.api.sync_runs import Run
     from airflow_provider_census.transports.aiohttp import AiohttpTransport

@@ -8,9 +8,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Hashable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
@@ -35,6 +33,9 @@ if TYPE_CHECKING or AIRFLOW_V_3_3_PLUS:
 else:
     SharedStreamProducer = object
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Hashable, Sequence
+    from datetime import datetime, timedelta
+
     from airflow.triggers.shared_stream import AdvanceItem
 
     from airflow_provider_census.api.sync_runs import Run

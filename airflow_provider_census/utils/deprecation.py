@@ -7,8 +7,10 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OURS = {"airflow", "airflow_provider_census"}
 """The packages between a name and the DAG file that uses it."""

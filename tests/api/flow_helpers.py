@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_census.api.flow import Flow
 from airflow_provider_census.api.request import Response
 from airflow_provider_census.exceptions import (
     CensusApiError,
@@ -18,6 +16,11 @@ from airflow_provider_census.exceptions import (
     CensusRateLimitError,
 )
 from airflow_provider_census.transports.driver import drive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from airflow_provider_census.api.flow import Flow
 
 T = TypeVar("T")
 

@@ -8,18 +8,21 @@ import asyncio
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests_mock as mock
 
 from airflow_provider_census.api import endpoints
-from airflow_provider_census.api.request import Request
 from airflow_provider_census.exceptions import CensusNotFoundError
 from airflow_provider_census.hooks.census import CensusHook
-from airflow_provider_census.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from airflow_provider_census.api.request import Request
+    from airflow_provider_census.sandbox import Sandbox
 
 PUBLISHED = 61
 """How many operations Census publishes."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests_mock as mock
@@ -13,7 +13,9 @@ from airflow_provider_census.api import endpoints, pagination
 from airflow_provider_census.api.request import Request, Response
 from airflow_provider_census.exceptions import CensusApiError
 from airflow_provider_census.hooks.census import CensusHook
-from airflow_provider_census.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 HOST = "https://census.test"
 FULL = list(range(100))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import random
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flow_helpers import api_error, connection_error
@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_census.api.polling import WaitOptions, next_poll
-from airflow_provider_census.exceptions import CensusError
+
+if TYPE_CHECKING:
+    from airflow_provider_census.exceptions import CensusError
 
 SECONDS = st.floats(0, 1e7)
 INTERVALS = st.floats(0.001, 1e6)

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
@@ -24,6 +23,9 @@ from airflow_provider_census.exceptions import (
     CensusNotFoundError,
     CensusRateLimitError,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TOKEN = "secret-token:a\\b/c\"d<e>&'f+g"
 SOURCE = endpoints.get_source(4)

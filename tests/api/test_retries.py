@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flow_helpers import api_error, connection_error
 
 from airflow_provider_census.api import endpoints, retries
-from airflow_provider_census.api.request import Request
 from airflow_provider_census.exceptions import CensusConfigError, CensusTaskKilled
+
+if TYPE_CHECKING:
+    from airflow_provider_census.api.request import Request
 
 GET = endpoints.get_sync_run(94)
 CANCEL = endpoints.cancel_sync_run(94)

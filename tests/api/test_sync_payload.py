@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import copy
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_census.api import endpoints
-from airflow_provider_census.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 DOCUMENTED: dict[str, Any] = {
     "label": "TEST 1",

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flow_helpers import Clock, FlowRunner, Log, api_error, connection_error, in_order, sync_run
@@ -33,6 +32,9 @@ from airflow_provider_census.exceptions import (
     CensusNotFoundError,
     CensusTimeoutError,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 SINCE = 1_700_000_000.0
 EVERY_SECOND = WaitOptions(1.0)

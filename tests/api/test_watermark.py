@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flow_helpers import FlowRunner, api_error, in_order
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_census.api.request import Request
 from airflow_provider_census.api.responses import Page
 from airflow_provider_census.api.watermark import Watermark, read_runs
+
+if TYPE_CHECKING:
+    from airflow_provider_census.api.request import Request
 
 HOST = "https://app.getcensus.com"
 START = datetime(2026, 3, 1, 12, tzinfo=timezone.utc).timestamp()

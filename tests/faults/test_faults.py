@@ -7,15 +7,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import gzip
-import socket
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from email.utils import format_datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import airflow
 import pytest
@@ -38,6 +36,10 @@ from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
 
 TOKEN = "secret-token:of-the-tests"
 HTML = b"<html><body><h1>Please log in</h1></body></html>"

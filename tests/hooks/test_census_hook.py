@@ -7,8 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,7 +20,11 @@ from airflow_provider_census.exceptions import (
     CensusTimeoutError,
 )
 from airflow_provider_census.hooks.census import CensusHook
-from airflow_provider_census.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_census.sandbox import Sandbox
 
 TOKEN = "secret-token:abc"
 SOON = 0.03

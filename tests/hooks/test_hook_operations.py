@@ -20,8 +20,10 @@ import requests_mock as mock
 from airflow_provider_census.api import endpoints, types
 from airflow_provider_census.exceptions import CensusApiError
 from airflow_provider_census.hooks.census import CensusHook
-from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.transports.requests import RequestsTransport
+
+if typing.TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 LIFTED = sorted(name for name, method in vars(CensusHook).items() if hasattr(method, "__signature__"))
 

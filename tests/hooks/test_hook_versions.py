@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,7 +17,9 @@ from airflow_provider_census.api import endpoints
 from airflow_provider_census.exceptions import CensusAuthError, CensusConfigError
 from airflow_provider_census.hooks import census as hooks
 from airflow_provider_census.hooks.census import END_OF_V1_NOTICE, CensusHook
-from airflow_provider_census.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, token: str, **extra: Any) -> None:

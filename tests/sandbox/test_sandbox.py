@@ -12,8 +12,7 @@ import subprocess
 import sys
 import threading
 from email.utils import parsedate_to_datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import pytest
@@ -24,6 +23,9 @@ from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sandbox.__main__ import main
 from airflow_provider_census.sandbox.data import STEPS
 from airflow_provider_census.sandbox.runs import BEHAVIORS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NO_ERROR = {"error_code": None, "error_message": None, "error_detail": None}
 BODY: dict[str, Any] = {  # the documentation's own example

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from task_helpers import PACE, Done, advance_clock_with_polls
@@ -22,6 +21,9 @@ from airflow_provider_census.operators import checkpoint
 from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors import base as sensors
 from airflow_provider_census.triggers import base as triggers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 NUMBERS = itertools.count()
 

@@ -9,13 +9,15 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import airflow
 import pytest
 
 from airflow_provider_census.links.census import CensusSyncRunLink
-from airflow_provider_census.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 PACE = 20.0
 """Runs of the sandbox take so many times their time; what a test does in between takes no time beside it."""

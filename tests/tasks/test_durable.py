@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
@@ -22,7 +21,11 @@ from airflow_provider_census.hooks import census as hooks
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators import checkpoint
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_census.sandbox import Sandbox
 
 
 class Killed(BaseException):

@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.exceptions import AirflowProviderDeprecationWarning
@@ -22,9 +22,11 @@ from task_helpers import Done, context, triggered
 from airflow_provider_census.exceptions import CensusNotFoundError, CensusSyncRunError, CensusSyncRunFailed
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusOperator, CensusTriggerSyncOperator
-from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors.census import CensusSensor, CensusSyncRunSensor
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger, CensusTrigger
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 RunTask = Callable[..., Done]
 NAMES = [

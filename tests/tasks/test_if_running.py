@@ -9,7 +9,7 @@ import json
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
@@ -26,11 +26,13 @@ from airflow_provider_census.exceptions import (
     CensusTimeoutError,
 )
 from airflow_provider_census.hooks import census as hooks
+from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators import census as operators
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.hooks.census import CensusHook
-from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger, CensusSyncTrigger
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 RunTask = Callable[..., Done]
 on_worker_or_deferred = pytest.mark.parametrize(

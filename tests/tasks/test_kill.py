@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
@@ -19,9 +19,11 @@ from airflow_provider_census.exceptions import CensusTaskKilled
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators import census as operators
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
 from airflow_provider_census.transports.requests import RequestsTransport
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 AtFirstSleep = Callable[[Callable[[], Any]], None]
 

@@ -11,8 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from task_helpers import RESCHEDULED, Done
@@ -20,8 +19,12 @@ from task_helpers import RESCHEDULED, Done
 from airflow_provider_census import openlineage
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_provider_census.sandbox import Sandbox
 
 RunTask = Callable[..., Done]
 Events = Callable[[], dict[str, dict[str, Any]]]

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -27,11 +27,13 @@ from airflow_provider_census import __version__
 from airflow_provider_census.exceptions import CensusError, CensusNotFoundError, CensusTimeoutError
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
 from airflow_provider_census.triggers import base
 from airflow_provider_census.triggers import census as triggers
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger, CensusSyncTrigger
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 
 def start(sync_id: int) -> int:

@@ -8,13 +8,15 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from proxies import Authority
 
-from airflow_provider_census.api.request import Request
 from airflow_provider_census.hooks.census import CensusHook
+
+if TYPE_CHECKING:
+    from airflow_provider_census.api.request import Request
 
 TOKEN = "secret-token:abc"
 Send = Callable[..., Any]

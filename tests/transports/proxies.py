@@ -10,13 +10,15 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from stand_in import Listener, Received, read_request, response
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Proxy(Listener):

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
-import pytest
 from stand_in import Server, data, response
 
 from airflow_provider_census.api import endpoints
 from airflow_provider_census.hooks.census import CensusHook
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_a_list_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:

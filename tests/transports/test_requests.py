@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -14,6 +14,9 @@ from stand_in import Received, Server, data, response
 
 from airflow_provider_census.exceptions import CensusConfigError, CensusNotFoundError
 from airflow_provider_census.hooks.census import CensusHook
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RUN = {"id": 94, "status": "working"}
 OK = data(RUN)

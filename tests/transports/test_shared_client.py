@@ -11,13 +11,11 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 import pytest
@@ -35,6 +33,10 @@ from airflow_provider_census.transports.shared_client import SharedClient, share
 from airflow_provider_census.triggers import base as triggers
 from airflow_provider_census.triggers import census as census_triggers
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
 
 T = TypeVar("T")
 GET = endpoints.get_sync_run(94)

@@ -13,8 +13,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from proxies import Authority, Proxy
@@ -22,7 +21,6 @@ from stand_in import CLOSE, DRIP, HANG, RESET, Received, Server, data, response
 
 import airflow_provider_census
 from airflow_provider_census.api import endpoints, responses
-from airflow_provider_census.api.request import Request
 from airflow_provider_census.exceptions import (
     CensusApiError,
     CensusAuthError,
@@ -33,6 +31,11 @@ from airflow_provider_census.exceptions import (
     CensusRateLimitError,
 )
 from airflow_provider_census.hooks.census import CensusHook
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_provider_census.api.request import Request
 
 TOKEN = "secret-token:abc"
 GET = endpoints.get_sync_run(94)

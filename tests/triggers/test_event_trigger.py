@@ -8,9 +8,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -20,11 +19,15 @@ from airflow_provider_census.api import retries
 from airflow_provider_census.api.waiters import OutageLog
 from airflow_provider_census.api.watermark import Watermark
 from airflow_provider_census.hooks.census import CensusHook
-from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.transports.shared_client import CLIENTS
 from airflow_provider_census.triggers import census as triggers
 from airflow_provider_census.triggers import events
 from airflow_provider_census.triggers.events import CensusSyncRunEventTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from airflow_provider_census.sandbox import Sandbox
 
 CLASS_PATH = "airflow_provider_census.triggers.events.CensusSyncRunEventTrigger"
 
