@@ -36,6 +36,7 @@ class BearerAuth(AuthBase):
         self._token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Put the token on this request."""
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import importlib
-import sys
+import inspect
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,9 @@ OURS = {"airflow", "airflow_provider_census"}
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the line that called into one of these packages."""
-    frame, level = sys._getframe(), 1
-    while frame.f_globals.get("__name__", "").partition(".")[0] in OURS and frame.f_back is not None:
-        frame, level = frame.f_back, level + 1
+    stack = inspect.stack(context=0)
+    names = (each.frame.f_globals.get("__name__", "").partition(".")[0] for each in stack)
+    level = next((level for level, name in enumerate(names) if name not in OURS), len(stack) - 1) + 1
     warnings.warn(message, category, stacklevel=level)
 
 
