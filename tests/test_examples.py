@@ -29,7 +29,7 @@ import pendulum
 import pytest
 
 from airflow_provider_census import exceptions
-from airflow_provider_census.api.polling import Polling
+from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.sync_runs import summary
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.links.census import CensusSyncRunLink
@@ -71,7 +71,7 @@ def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look again soon, or a run of the sandbox would be over long before the second look."""
-    monkeypatch.setattr(Polling, "pause", lambda *_, **__: 0.1)
+    monkeypatch.setattr(WaitOptions, "interval", lambda *_, **__: 0.1)
 
 
 def outcome(run: Any) -> dict[str, str]:
