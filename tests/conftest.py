@@ -9,10 +9,12 @@ import fcntl
 import os
 import platform
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from contextlib import closing
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -83,9 +85,17 @@ def airflow_db(tmp_path_factory: pytest.TempPathFactory) -> str:
             airflow = Path(sys.executable).parent / "airflow"
             run = subprocess.run([airflow, "db", "migrate"], capture_output=True, text=True, check=False)
             assert run.returncode == 0, run.stdout + run.stderr
-            Path(HOME, "airflow.db").rename(made)
-    shutil.copy(made, HOME)
+            copy_db(f"{HOME}/airflow.db", f"{made}.new")
+            Path(f"{made}.new").rename(made)
+        else:
+            copy_db(str(made), f"{HOME}/airflow.db")
     return HOME
+
+
+def copy_db(there: str, here: str) -> None:
+    """Copy a database of SQLite with what is not yet in its file."""
+    with closing(sqlite3.connect(there)) as source, closing(sqlite3.connect(here)) as target:
+        source.backup(target)
 
 
 @pytest.fixture

@@ -71,6 +71,14 @@ class Said:
 Run = Callable[..., list[Said]]
 
 
+@pytest.fixture
+def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A local Census in which a run goes on for as long as the commands take."""
+    with Sandbox() as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri)
+        yield sandbox
+
+
 @pytest.fixture(scope="module")
 def airflow_process(airflow_db: str) -> Iterator[subprocess.Popen[str]]:
     """An Airflow that has been imported and forks for each command."""
