@@ -140,7 +140,7 @@ def simulate(sync: Sync, interval: Callable[[list[float]], Interval]) -> Waits:
     :param interval: given the lengths of the last ten runs of the same sync, the intervals between two polls.
     """
     chance = random.Random(1)
-    polls, delays, shares = [], [], []
+    polls, delays, shares = [], [], []  # type: ignore[var-annotated]
     for number in range(SYNCS):
         runs = sync((number + 0.5) / SYNCS, chance)
         before: list[float] = []

@@ -207,7 +207,7 @@ class Chaos:
         wait_for("Airflow's API", lambda: self.airflow.get("/api/v2/monitor/health") is not None)
         self.airflow.token = self.airflow.get("/auth/token")["access_token"]
         self.await_triggerer(triggerer)
-        wait_for("the scheduler", lambda: self.jobs("SchedulerJob"))
+        wait_for("the scheduler", lambda: self.jobs("SchedulerJob"))  # type: ignore[arg-type, return-value]
         wait_for("the DAGs", lambda: self.airflow.get("/api/v2/dags/takeover") is not None)
 
     def faults(self) -> None:
@@ -252,8 +252,11 @@ class Chaos:
         tasks = self.await_end("faults")
         self.check(tasks, syncs)
         retried = {name_of(task) for task in tasks if task["try_number"] > 1}
-        killed = {"on_worker[0]", "on_worker[4]", "in_triggerer[0]"}
-        expect(retried == killed, f"only what was killed should have been tried again, not {sorted(retried)}")
+        to_be_retried = {"on_worker[0]", "on_worker[4]", "in_triggerer[0]"}
+        expect(
+            retried == to_be_retried,
+            f"only what was killed should have been tried again, not {sorted(retried)}",
+        )
 
     def outage(self, syncs: Sequence[int]) -> None:
         for run in self.runs(syncs):
@@ -262,7 +265,7 @@ class Chaos:
         for part in parts:
             with part:
                 over = time.monotonic() + OUTAGE_IN_ALL / len(parts)
-                wait_for("the end of the outage", lambda over=over: time.monotonic() > over)
+                wait_for("the end of the outage", lambda over=over: time.monotonic() > over)  # type: ignore[misc]
         noticed_by = [run.sync_id for run in self.runs(syncs) if run.failures]
         say(f"  Census is back; {sum(run.failures for run in self.runs(syncs))} polls failed")
         expect(set(noticed_by) >= set(syncs) - {ON_WORKER[4]}, f"the outage was only noticed by {noticed_by}")
@@ -278,7 +281,7 @@ class Chaos:
         path = f"/api/v2/dags/by_hand/dagRuns/{RUN_ID}/taskInstances"
         for task_id, syncs in (("on_worker", MARKED_ON_WORKER), ("in_triggerer", MARKED_IN_TRIGGERER)):
             self.airflow.send("PATCH", f"{path}/{task_id}", {"new_state": "failed"})
-            await_that("a cancel", lambda syncs=syncs: self.census.cancels_of(syncs))
+            await_that("a cancel", lambda syncs=syncs: self.census.cancels_of(syncs))  # type: ignore[misc]
             say(f"  {task_id} marked as failed: Census was asked to cancel its run")
         body = {"dry_run": False, "dag_run_id": RUN_ID, "task_ids": ["cleared"], "only_failed": False}
         self.airflow.send("POST", "/api/v2/dags/by_hand/clearTaskInstances", body)
@@ -300,20 +303,20 @@ class Chaos:
         (frozen, _), *_ = share.most_common()
         (other,) = set(self.triggerers) - {frozen}
         say(f"  freezing triggerer {frozen}, which has {share[frozen]} of them")
-        kill(self.triggerers[frozen], signal.SIGSTOP)
+        kill(self.triggerers[frozen], signal.SIGSTOP)  # type: ignore[index]
         self.await_triggers_of("takeover", {other})
         self.await_polls(TAKEN_OVER, 2)
         say(f"  triggerer {other} has all of them; thawing {frozen}, which takes that for the work of a user")
-        kill(self.triggerers[frozen], signal.SIGCONT)
+        kill(self.triggerers[frozen], signal.SIGCONT)  # type: ignore[index]
         await_that(
             "the thawed triggerer to give up its triggers",
-            lambda: self.count_in_trigger_logs("takeover", frozen, "invoking on_kill") >= share[frozen],
+            lambda: self.count_in_trigger_logs("takeover", frozen, "invoking on_kill") >= share[frozen],  # type: ignore[arg-type]
         )
         wait_for("both triggerers", lambda: {frozen, other} <= set(self.jobs("TriggererJob")))
         say(f"  kill -9 triggerer {other}, and five runs end while nobody polls")
         kill(self.triggerers.pop(other), signal.SIGKILL)
         self.end(TAKEN_OVER[:5])
-        self.await_triggers_of("takeover", {frozen})
+        self.await_triggers_of("takeover", {frozen})  # type: ignore[arg-type]
         self.await_polls(TAKEN_OVER[5:], 2)
         self.end(TAKEN_OVER)
         tasks = self.await_end("takeover")
@@ -335,10 +338,11 @@ class Chaos:
         expect(not cancels, f"the runs {cancels} were cancelled")
         for task in tasks:
             path = f"{task_path(task)}/xcomEntries/return_value?map_index={task['map_index']}"
-            value = (self.airflow.get(path) or {}).get("value")
+            value = int((self.airflow.get(path) or {})["value"])
             right = {run.id for run in runs if run.sync_id == sync_of(task)}
             expect(
-                {int(value)} == right, f"{task['task_id']}[{task['map_index']}] returned {value}, not {right}"
+                {value} == right,
+                f"{task['task_id']}[{task['map_index']}] returned {value}, not {right}",
             )
 
     def check_that_nothing_came_late(self) -> None:
@@ -361,7 +365,7 @@ class Chaos:
 
     def await_triggerer(self, process: subprocess.Popen[bytes]) -> int:
         """Wait until a triggerer lives; give the number that Airflow has for it."""
-        wait_for("the triggerer", lambda: set(self.jobs("TriggererJob")) - set(self.triggerers))
+        wait_for("the triggerer", lambda: set(self.jobs("TriggererJob")) - set(self.triggerers))  # type: ignore[arg-type, return-value]
         (job,) = set(self.jobs("TriggererJob")) - set(self.triggerers)
         self.triggerers[job] = process
         return job
@@ -442,7 +446,7 @@ def sync_of(task: Mapping[str, Any]) -> int:
         ("faults", "in_triggerer"): IN_TRIGGERER,
         ("takeover", "in_triggerer"): TAKEN_OVER,
     }
-    return first[task["dag_id"], task["task_id"]][task["map_index"]]
+    return first[task["dag_id"], task["task_id"]][task["map_index"]]  # type: ignore[no-any-return]
 
 
 def name_of(task: Mapping[str, Any]) -> str:

@@ -172,7 +172,10 @@ def test_operator_and_sensor(
     with dag:
         started = CensusTriggerSyncOperator(task_id="start", sync_id=52)
         CensusSyncRunSensor(
-            task_id="wait", sync_run_id=started.output, deferrable=deferrable, poke_interval=0.05
+            task_id="wait",
+            sync_run_id=started.output,  # type: ignore[arg-type]
+            deferrable=deferrable,
+            poke_interval=0.05,
         )
         CensusTriggerSyncOperator(
             task_id="sync", sync_label="Completes at once", wait_for_completion=True, deferrable=deferrable

@@ -118,4 +118,4 @@ def test_both_modules_of_sensors_offer_the_same_sensor() -> None:
 
     assert census.CensusSyncSensor is census_sync.CensusSyncSensor
     with pytest.raises(AttributeError, match="no attribute 'CensusSyncSensors'"):
-        census.CensusSyncSensors  # type: ignore[attr-defined]  # noqa: B018
+        census.CensusSyncSensors  # noqa: B018

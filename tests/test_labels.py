@@ -35,7 +35,7 @@ class TaskInstance:
 @pytest.mark.parametrize("label", ["Completes at once", "Completes"])
 def test_the_one_sync_with_the_label_is_started(census: Sandbox, label: str) -> None:
     instance = TaskInstance()
-    sync_run_id = operator(sync_label=label).execute({"ti": instance})
+    sync_run_id = operator(sync_label=label).execute({"ti": instance})  # type: ignore[typeddict-item]
     (trigger,) = census.triggers
     assert CensusHook().get_sync(trigger.sync_id)["label"] == label
     assert instance.pushed["sync_run_id"] == sync_run_id == trigger.sync_run_id
@@ -44,7 +44,7 @@ def test_the_one_sync_with_the_label_is_started(census: Sandbox, label: str) -> 
 def test_a_label_is_a_template() -> None:
     assert "sync_label" in CensusTriggerSyncOperator.template_fields
     task = operator(sync_label="Completes {{ when }}")
-    task.render_template_fields({"when": "at once"})
+    task.render_template_fields({"when": "at once"})  # type: ignore[typeddict-unknown-key]
     assert task.sync_label == "Completes at once"
     assert task.sync_id is None
 
@@ -62,19 +62,19 @@ def test_a_sync_has_a_name() -> None:
 
 def test_near_labels_are_in_the_error(census: Sandbox) -> None:
     with pytest.raises(CensusLookupError, match=r"'Completes' \(sync 52\), 'Completes at once' \(sync 58\)"):
-        operator(sync_label="completes").execute({"ti": TaskInstance()})
+        operator(sync_label="completes").execute({"ti": TaskInstance()})  # type: ignore[typeddict-item]
     assert census.triggers == []
 
 
 def test_two_syncs_with_the_label_are_an_error(census: Sandbox) -> None:
     CensusHook().update_sync(57, {"label": "Completes"})
     with pytest.raises(CensusLookupError, match=r"'Completes': 52, 57"):
-        operator(sync_label="Completes").execute({"ti": TaskInstance()})
+        operator(sync_label="Completes").execute({"ti": TaskInstance()})  # type: ignore[typeddict-item]
     assert census.triggers == []
 
 
 @pytest.mark.parametrize("label", ["", " ", 52, "{{ label }}"])
 def test_what_cannot_be_a_label_is_not_searched_for(census: Sandbox, label: Any) -> None:
     with pytest.raises(ValueError, match=r"^sync_label "):
-        operator(sync_label=label).execute({"ti": TaskInstance()})
+        operator(sync_label=label).execute({"ti": TaskInstance()})  # type: ignore[typeddict-item]
     assert census.requests == []

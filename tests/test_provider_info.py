@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import airflow
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from airflow_provider_census.api.settings import DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT
@@ -153,9 +153,9 @@ def test_airflow_never_asks_the_hook_for_its_form(monkeypatch: pytest.MonkeyPatc
         assert made["value"] == field["schema"]["default"]
     standard = form.standard_fields
     assert standard is not None
-    assert (standard.password.title, standard.host.title) == ("API token", "Census host")
-    assert standard.host.placeholder == UI_FIELD_BEHAVIOUR["placeholders"]["host"]
-    assert all(field.hidden for field in (standard.login, standard.port, standard.url_schema))
+    assert (standard.password.title, standard.host.title) == ("API token", "Census host")  # type: ignore[union-attr]
+    assert standard.host.placeholder == UI_FIELD_BEHAVIOUR["placeholders"]["host"]  # type: ignore[union-attr]
+    assert all(field.hidden for field in (standard.login, standard.port, standard.url_schema))  # type: ignore[union-attr]
 
 
 @pytest.mark.skipif(

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import DAG
 
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 
-PATIENT = {
+PATIENT: dict[str, Any] = {
     "wait_for_completion": True,
     "poll_interval": 1,
     "retries": 10,

@@ -109,7 +109,7 @@ def test_its_one_form_stays_as_it_is() -> None:
 
 def test_what_else_an_asset_takes_is_passed_on() -> None:
     more = {"extra": {"team": "growth"}, **({"name": "users", "group": "crm"} if AIRFLOW_V_3_0_PLUS else {})}
-    asset = sync_asset(52, **more)
+    asset = sync_asset(52, **more)  # type: ignore[arg-type]
     assert {name: getattr(asset, name) for name in more} == more
 
 

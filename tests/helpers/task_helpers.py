@@ -98,11 +98,11 @@ class Done:
         try:
             from airflow.serialization.serialized_objects import DagSerialization
         except ImportError:
-            from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
+            from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization  # type: ignore[assignment, attr-defined]
 
         ti = ti or self.ti
         operator = DagSerialization.from_dict(DagSerialization.to_dict(self.dag)).get_task(ti.task_id)
-        found: str = operator.get_extra_links(ti, CensusSyncRunLink.name)
+        found: str = operator.get_extra_links(ti, CensusSyncRunLink.name)  # type: ignore[assignment]
         return found
 
 

@@ -97,6 +97,6 @@ def run_task(run_dag: Callable[..., Any]) -> Callable[..., Done]:
         try:
             return Done(dag, run_dag(dag), raised)
         except AirflowTaskTimeout:  # which dag.test() of Airflow 2 lets through
-            return Done(dag, dag.get_last_dagrun(include_externally_triggered=True), raised)
+            return Done(dag, dag.get_last_dagrun(include_externally_triggered=True), raised)  # type: ignore[attr-defined]
 
     return run

@@ -49,7 +49,7 @@ def attempt(
     )
     ti = TaskInstance(try_number=number, max_tries=max_tries)
     more = {} if store is None else {"task_state_store": store}
-    return operator.execute({**context(ti, **more), "dag_run": DAG_RUN})
+    return operator.execute({**context(ti, **more), "dag_run": DAG_RUN})  # type: ignore[typeddict-item]
 
 
 DAG_RUN = context()["dag_run"]

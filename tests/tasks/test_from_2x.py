@@ -107,7 +107,7 @@ def test_each_use_warns_once_and_in_place_what_to_write(
 
 
 def test_a_subclass_warns_in_the_dag_file_too() -> None:
-    class Ours(CensusOperator):
+    class Ours(CensusOperator):  # type: ignore[misc]
         def __init__(self, **kwargs: Any) -> None:
             super().__init__(**kwargs)
 
@@ -190,14 +190,14 @@ def test_what_was_required_still_is(kind: type[Any]) -> None:
 @quietly
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_dag_of_2x_runs_as_it_is(run_task: RunTask, census: Sandbox, deferrable: bool) -> None:
-    class Counting(CensusOperator):
+    class Counting(CensusOperator):  # type: ignore[misc]
         ui_color = "#fff"
 
         def execute(self, context: Any) -> Any:
             assert self._get_hook().test_connection()[0]
             return super().execute(context)
 
-    class Patient(CensusSensor):
+    class Patient(CensusSensor):  # type: ignore[misc]
         template_fields = (*CensusSensor.template_fields, "note")
 
         def __init__(self, note: str = "", **kwargs: Any) -> None:
@@ -252,9 +252,9 @@ def test_the_hook_of_a_subclass_counts(
         def _get_hook(self) -> CensusHook:
             return CensusHook("of_the_subclass")
 
-    class Starts(Elsewhere, CensusOperator): ...
+    class Starts(Elsewhere, CensusOperator): ...  # type: ignore[misc]
 
-    class Waits(Elsewhere, CensusSensor): ...
+    class Waits(Elsewhere, CensusSensor): ...  # type: ignore[misc]
 
     def make() -> None:
         sync = Starts(task_id="sync", sync_id=58)  # the triggerer would not use the subclass, as in 2.x
@@ -271,7 +271,7 @@ def test_a_hook_that_starts_nothing_starts_nothing(run_task: RunTask, census: Sa
             assert int(sync_id) == 52
             return 94
 
-    class Starts(CensusOperator):
+    class Starts(CensusOperator):  # type: ignore[misc]
         def _get_hook(self) -> CensusHook:
             return DryRun(self.census_conn_id)
 
@@ -356,7 +356,7 @@ def test_a_wait_that_ends_early_is_a_failure(census: Sandbox) -> None:
     assert "HTTP 404" in event["error_message"]
 
 
-class DeferredBy2x(CensusSensor):
+class DeferredBy2x(CensusSensor):  # type: ignore[misc]
     """Is deferred as 2.1.0 deferred it, and resumed as the class that a DAG file names now."""
 
     def execute(self, context: Any) -> Any:

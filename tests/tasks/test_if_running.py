@@ -100,7 +100,7 @@ def test_after_that_the_task_ends_as_its_own_run_does(
     assert done.xcom("sync_run")["id"] == trigger.sync_run_id != others
     if error:
         assert type(done.error) is error
-        assert done.error.sync_run["id"] == trigger.sync_run_id
+        assert done.error.sync_run["id"] == trigger.sync_run_id  # type: ignore[attr-defined]
     assert kinds(triggers_run) == [CensusSyncTrigger, CensusSyncRunTrigger] * deferrable
     assert census.cancels == []
 
@@ -212,7 +212,7 @@ def operator(sync_id: int = 57, **options: Any) -> CensusTriggerSyncOperator:
 
 
 def executed(sync_id: int = 57, /, **options: Any) -> int:
-    return operator(sync_id, **options).execute(context())  # type: ignore[arg-type]
+    return operator(sync_id, **options).execute(context())
 
 
 class AnotherRunComesFirst:
@@ -331,7 +331,7 @@ def test_a_user_who_kills_the_task_cancels_its_own_run_after_another_was_waited_
 
     monkeypatch.setattr(task, "_sleep", die)
     with pytest.raises(CensusTaskKilled, match="killed"):
-        task.execute(context())  # type: ignore[arg-type]
+        task.execute(context())
     assert census.cancels == [census.triggers[0].sync_run_id]
 
 
@@ -350,7 +350,7 @@ def test_a_user_who_kills_the_task_on_the_worker_cancels_nobody_elses_run(
 
     monkeypatch.setattr(task, "_sleep", die)
     with pytest.raises(CensusTaskKilled, match="killed"):
-        task.execute(context())  # type: ignore[arg-type]
+        task.execute(context())
     assert (census.triggers, census.cancels) == ([], [])
 
 
@@ -398,8 +398,8 @@ def test_the_times_travel_along_and_the_id_of_the_other_run_does_not(census: San
     assert second.value.trigger.sync_run_id == trigger.sync_run_id == known["ti"].xcoms["sync_run_id"]
     assert second.value.trigger.cancel_on_kill is True
     for name in ("deadline", "execution_deadline"):
-        assert second.value.kwargs[name] == first.kwargs[name] == getattr(second.value.trigger.options, name)
-    assert second.value.kwargs["started"] > first.kwargs["started"], "ours is polled as frequently again"
+        assert second.value.kwargs[name] == first.kwargs[name] == getattr(second.value.trigger.options, name)  # type: ignore[index]
+    assert second.value.kwargs["started"] > first.kwargs["started"], "ours is polled as frequently again"  # type: ignore[index]
     assert not hasattr(first.trigger, "cancel_on_kill")
 
 
@@ -413,11 +413,11 @@ def test_a_run_that_it_joined_is_not_cancelled_in_the_triggerer_nor_after(census
     again = operator(if_running="join", wait_for_completion=True, deferrable=True, cancel_on_timeout=True)
     for kind, error in (("timeout", CensusTimeoutError), ("execution_timeout", AirflowTaskTimeout)):
         with pytest.raises(error, match="The run keeps running"):
-            again.execute_complete(known, {"sync_run_id": others, "event": kind}, **first.kwargs)
+            again.execute_complete(known, {"sync_run_id": others, "event": kind}, **first.kwargs)  # type: ignore[arg-type]
     with pytest.raises(CensusTimeoutError, match="The run keeps running"):
         again.resume_execution("__fail__", {"error": "Trigger timeout"}, known)
     with pytest.raises(TaskDeferred) as second:
-        again.execute_complete(known, {"sync_run_id": others, "event": "ended"}, **first.kwargs)
+        again.execute_complete(known, {"sync_run_id": others, "event": "ended"}, **first.kwargs)  # type: ignore[arg-type]
     assert second.value.kwargs == first.kwargs
     assert second.value.trigger.cancel_on_kill is False
     assert census.cancels == []
@@ -431,8 +431,8 @@ def test_a_label_is_resolved_once(census: Sandbox) -> None:
     )
     first = deferral(task, known)
     with pytest.raises(TaskDeferred) as second:
-        task.execute_when_idle(known, {"sync_run_id": None, "event": "ended"}, **first.kwargs)
-    assert second.value.kwargs["sync_id"] == "57"
+        task.execute_when_idle(known, {"sync_run_id": None, "event": "ended"}, **first.kwargs)  # type: ignore[arg-type]
+    assert second.value.kwargs["sync_id"] == "57"  # type: ignore[index]
     assert [path for _, path in census.requests].count("/api/v1/syncs") == 1
 
 
@@ -442,8 +442,8 @@ def test_what_another_release_deferred_is_resumed(census: Sandbox) -> None:
     task = operator(if_running="wait", wait_for_completion=True, deferrable=True)
     event = {"sync_run_id": None, "event": "ended", "of_the_future": 1}
     with pytest.raises(TaskDeferred) as deferred:
-        task.execute_when_idle(known, event, of_the_future=1)  # type: ignore[arg-type]
-    assert deferred.value.kwargs["sync_id"] == "57"
+        task.execute_when_idle(known, event, of_the_future=1)
+    assert deferred.value.kwargs["sync_id"] == "57"  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
@@ -468,7 +468,7 @@ def test_how_the_wait_for_another_run_may_end_otherwise(
     task = operator(if_running="wait", deferrable=True)
     first = deferral(task, known)
     with pytest.raises(error, match=words):
-        task.execute_when_idle(known, {"sync_run_id": None, **event}, **first.kwargs)
+        task.execute_when_idle(known, {"sync_run_id": None, **event}, **first.kwargs)  # type: ignore[arg-type]
     assert (census.triggers, census.cancels) == ([], [])
 
 
@@ -485,7 +485,7 @@ def test_when_airflow_gave_up_the_trigger_of_another_run(
     task = operator(if_running="wait", wait_for_completion=True, deferrable=True, cancel_on_timeout=True)
     deferral(task, known)
     with pytest.raises(error, match="no run was started"):
-        task.resume_execution("__fail__", failure, known)  # type: ignore[arg-type]
+        task.resume_execution("__fail__", failure, known)
     assert (census.triggers, census.cancels) == ([], [])
 
 
@@ -495,7 +495,7 @@ def test_when_airflow_gave_up_the_trigger_of_another_run_that_has_ended(census: 
     task = operator(if_running="wait", deferrable=True)
     deferral(task, known)
     census.finish_run(others)
-    sync_run_id = task.resume_execution("__fail__", {"error": "Trigger failure"}, known)  # type: ignore
+    sync_run_id = task.resume_execution("__fail__", {"error": "Trigger failure"}, known)
     assert [trigger.sync_run_id for trigger in census.triggers] == [sync_run_id]
 
 
@@ -540,7 +540,7 @@ def attempt(store: Store | None, number: int, sync_id: int = 57, **options: Any)
     hooks.OWNED_RUN_IDS.clear()
     ti = TaskInstance(try_number=number, max_tries=3)
     more = {} if store is None else {"task_state_store": store}
-    return operator(sync_id, **options).execute({**context(ti, **more), "dag_run": DAG_RUN})  # type: ignore
+    return operator(sync_id, **options).execute({**context(ti, **more), "dag_run": DAG_RUN})  # type: ignore[typeddict-item]
 
 
 DAG_RUN = context()["dag_run"]

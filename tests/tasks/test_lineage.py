@@ -39,7 +39,7 @@ def events(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Events]:
     try:
         from airflow.sdk.listener import get_listener_manager
     except ImportError:
-        from airflow.listeners.listener import get_listener_manager
+        from airflow.listeners.listener import get_listener_manager  # type: ignore[assignment]
 
     # Before OpenLineage is configured, or its plugin would bring a listener of its own to stay.
     manager = get_listener_manager()

@@ -64,7 +64,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
 
     if AIRFLOW == (3, 2):
-        Stats.initialize(factory=get_stats_factory(Stats))
+        Stats.initialize(factory=get_stats_factory(Stats))  # type: ignore[call-arg]
     else:
         Stats.initialize(factory=get_stats_factory(), export_legacy_names=True)
 
@@ -161,7 +161,7 @@ def test_the_time_is_that_of_the_whole_wait(
             "sensor": CensusSyncRunSensor(task_id="task", sync_run_id=sync_run_id),
         }[task]
         event = {"sync_run_id": sync_run_id, "event": "ended"}
-        resumed.execute_complete(context(), event, started=begun.timestamp())
+        resumed.execute_complete(context(), event, started=begun.timestamp())  # type: ignore[attr-defined]
     (milliseconds,) = split(sent())[1]
     assert HOUR <= timedelta(milliseconds=milliseconds) < HOUR + timedelta(minutes=5)
 

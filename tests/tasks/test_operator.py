@@ -119,7 +119,7 @@ def test_the_task_ends_as_the_run_did(
     assert census.cancels == []
     if error is not None:
         assert type(done.error) is error
-        assert done.error.sync_run == run
+        assert done.error.sync_run == run  # type: ignore[attr-defined]
         for word in [*words, f"Sync run {trigger.sync_run_id} of sync {sync_id}", address(census)]:
             assert word in str(done.error)
     assert bool(triggers_run) == (deferrable and sync_id not in {54, 58})

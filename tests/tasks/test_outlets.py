@@ -41,7 +41,7 @@ def asset_events(done: Done) -> list[tuple[str, dict[str, Any]]]:
     if AIRFLOW_V_3_0_PLUS:
         from airflow.models.asset import AssetEvent
     else:
-        from airflow.models.dataset import DatasetEvent as AssetEvent
+        from airflow.models.dataset import DatasetEvent as AssetEvent  # type: ignore[no-redef]
     with create_session() as session:
         found = session.query(AssetEvent).filter(AssetEvent.source_dag_id == done.dag.dag_id)
         return [(event.uri, dict(event.extra)) for event in found.order_by(AssetEvent.id)]
@@ -136,9 +136,9 @@ def test_what_somebody_else_adds_stays(run_task: RunTask, census: Sandbox) -> No
 def test_an_event_that_cannot_be_annotated_does_no_harm(census: Sandbox) -> None:
     log = Log()
     known = context(outlet_events={})
-    annotate(known, [sync_asset(52), AssetAlias("a"), "x-table://warehouse", 7], {"sync_id": 52}, log)  # type: ignore[arg-type]
+    annotate(known, [sync_asset(52), AssetAlias("a"), "x-table://warehouse", 7], {"sync_id": 52}, log)
     assert [level for level, _ in log.lines] == ["warning"]
-    annotate(context(), [sync_asset(52)], {"sync_id": 52}, log)  # type: ignore[arg-type]
+    annotate(context(), [sync_asset(52)], {"sync_id": 52}, log)
     assert log.count("will not say which sync run it stands for") == 2
 
 

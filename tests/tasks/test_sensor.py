@@ -37,7 +37,11 @@ if TYPE_CHECKING:
     from airflow_provider_census.sandbox import Sandbox
 
 RunTask = Callable[..., Done]
-MODES = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}, "deferred": {"deferrable": True}}
+MODES: dict[str, dict[str, Any]] = {
+    "poke": {"mode": "poke"},
+    "reschedule": {"mode": "reschedule"},
+    "deferred": {"deferrable": True},
+}
 NO_RETRIES_USED = {"retries": 3, "retry_delay": timedelta(0)}
 """There would be retries, but the evaluation is final."""
 modes = pytest.mark.parametrize("mode", MODES)
@@ -196,7 +200,7 @@ def test_an_outage_is_not_the_end_of_the_run(run_task: RunTask, census: Sandbox,
 def test_the_id_may_come_from_the_operator(run_task: RunTask, census: Sandbox, mode: str) -> None:
     def make() -> None:
         trigger = CensusTriggerSyncOperator(task_id="a_trigger", sync_id=52)
-        CensusSyncRunSensor(task_id="b_wait", sync_run_id=trigger.output, **MODES[mode])
+        CensusSyncRunSensor(task_id="b_wait", sync_run_id=trigger.output, **MODES[mode])  # type: ignore[arg-type]
 
     done = run_task(make)
     assert done.states == ["success", "success"]
@@ -229,7 +233,7 @@ def test_an_interval_of_a_mapped_sensor_is_the_users_wherever_it_stands(
     interval: float | None,
 ) -> None:
     def make() -> None:
-        with TaskGroup("group", default_args=defaults):
+        with TaskGroup("group", default_args=defaults):  # type: ignore[arg-type]
             mapped = CensusSyncRunSensor.partial(task_id="task", deferrable=True, **partial)
             mapped.expand(sync_run_id=[start(52)])
 

@@ -37,8 +37,12 @@ if TYPE_CHECKING:
     from airflow_provider_census.sandbox import Sandbox
 
 RunTask = Callable[..., Done]
-MODES = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}, "deferred": {"deferrable": True}}
-NO_RETRIES_USED = {"retries": 3, "retry_delay": timedelta(0)}
+MODES: dict[str, dict[str, Any]] = {
+    "poke": {"mode": "poke"},
+    "reschedule": {"mode": "reschedule"},
+    "deferred": {"deferrable": True},
+}
+NO_RETRIES_USED: dict[str, Any] = {"retries": 3, "retry_delay": timedelta(0)}
 modes = pytest.mark.parametrize("mode", MODES)
 HOUR = timedelta(hours=1)
 
@@ -238,7 +242,7 @@ MOMENTS = [
 @pytest.mark.parametrize("since", MOMENTS, ids=str)
 def test_what_is_a_moment(census: Sandbox, since: Any) -> None:
     sensor = CensusSyncSensor(task_id="task", sync_id=52, since=since)
-    assert sensor._begin(context()).since == AWARE.timestamp()  # type: ignore
+    assert sensor._begin(context()).since == AWARE.timestamp()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("since", ["", "None", "soon", "P1D", "1769832000", 1769832000, 1.5, True, b"2026"])
@@ -253,7 +257,7 @@ def test_what_a_template_may_render_to(census: Sandbox, since: str | None) -> No
     sensor.since = since
     known = {**context(), "data_interval_end": AWARE}
     if since is None:
-        assert sensor._begin(known).since == AWARE.timestamp()  # type: ignore
+        assert sensor._begin(known).since == AWARE.timestamp()  # type: ignore[arg-type, attr-defined]
     else:
         with pytest.raises(ValueError, match=r"^since "):
             sensor.execute(known)  # type: ignore[arg-type]
@@ -278,14 +282,14 @@ def test_without_a_moment_that_of_the_dag_run_counts(
     if "run_after" in known:
         dag_run.run_after = known.pop("run_after")
     sensor = CensusSyncSensor(task_id="task", sync_id=52)
-    waiter = sensor._begin({**context(), "dag_run": dag_run, **known})  # type: ignore
-    assert waiter.since == expected.timestamp()
+    waiter = sensor._begin({**context(), "dag_run": dag_run, **known})  # type: ignore[typeddict-item]
+    assert waiter.since == expected.timestamp()  # type: ignore[attr-defined]
 
 
 def test_without_any_moment_it_says_so(census: Sandbox) -> None:
     sensor = CensusSyncSensor(task_id="task", sync_id=52)
     with pytest.raises(ValueError, match=r"^since must be given"):
-        sensor.execute({**context(), "dag_run": SimpleNamespace(start_date=None)})  # type: ignore[arg-type]
+        sensor.execute({**context(), "dag_run": SimpleNamespace(start_date=None)})  # type: ignore[typeddict-item]
 
 
 @pytest.mark.parametrize(
@@ -311,7 +315,7 @@ def deferred(census: Sandbox, **options: Any) -> tuple[CensusSyncSensor, dict[st
     )
     known = context()
     with pytest.raises(TaskDeferred) as deferral:
-        sensor.execute(known)  # type: ignore[arg-type]
+        sensor.execute(known)
     return sensor, known, deferral.value
 
 
@@ -346,12 +350,12 @@ def test_the_trigger_knows_the_sync_the_moment_and_how_to_wait(census: Sandbox) 
         "exponential_backoff": True,
         "max_wait": 60.0,
         "silent_fail": True,
-        **{name: deferral.kwargs[name] for name in ("started", "deadline", "execution_deadline")},
+        **{name: deferral.kwargs[name] for name in ("started", "deadline", "execution_deadline")},  # type: ignore[index]
         "release": __version__,
     }
     assert arguments == expected
     assert CensusSyncTrigger(**arguments).serialize() == (path, arguments)
-    assert deferral.kwargs["deadline"] == deferral.kwargs["started"] + 1000
+    assert deferral.kwargs["deadline"] == deferral.kwargs["started"] + 1000  # type: ignore[index]
 
 
 def test_the_way_to_the_triggerer_and_back(census: Sandbox) -> None:
@@ -360,7 +364,7 @@ def test_the_way_to_the_triggerer_and_back(census: Sandbox) -> None:
     event = event_of(CensusSyncTrigger(**deferral.trigger.serialize()[1]))
     assert event == {"sync_run_id": sync_run_id, "event": "ended", "message": ""}
     census.start_run(53)
-    assert sensor.execute_complete(known, event, **deferral.kwargs)["id"] == sync_run_id  # type: ignore
+    assert sensor.execute_complete(known, event, **deferral.kwargs)["id"] == sync_run_id  # type: ignore[arg-type]
     assert sensor.execute_complete(known, event)["id"] == sync_run_id  # type: ignore[arg-type]
     assert known["ti"].xcoms["_link_CensusSyncRunLink"].endswith(f"={sync_run_id}")
 
@@ -370,7 +374,7 @@ def test_a_run_that_has_ended_meanwhile_counts_more_than_the_event(census: Sandb
     sensor, known, deferral = deferred(census, sync_id=58)
     sync_run_id = census.start_run(58)
     event = {"sync_run_id": None, "event": kind, "message": "It was."}
-    assert sensor.execute_complete(known, event, **deferral.kwargs)["id"] == sync_run_id  # type: ignore
+    assert sensor.execute_complete(known, event, **deferral.kwargs)["id"] == sync_run_id  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -391,13 +395,13 @@ def test_how_a_wait_without_a_run_ends(
 ) -> None:
     sensor, known, deferral = deferred(census)
     with pytest.raises(error, match=words):
-        sensor.execute_complete(known, {"sync_run_id": None, **event}, **deferral.kwargs)  # type: ignore
+        sensor.execute_complete(known, {"sync_run_id": None, **event}, **deferral.kwargs)  # type: ignore[arg-type]
 
 
 def test_the_wait_continues_with_the_same_times_if_there_is_no_run_after_all(census: Sandbox) -> None:
     sensor, known, deferral = deferred(census, sync_id=None, sync_label="Runs long")
     with pytest.raises(TaskDeferred) as again:
-        sensor.execute_complete(known, {"sync_run_id": None, "event": "ended"}, **deferral.kwargs)  # type: ignore
+        sensor.execute_complete(known, {"sync_run_id": None, "event": "ended"}, **deferral.kwargs)  # type: ignore[arg-type]
     assert again.value.kwargs == deferral.kwargs
     assert again.value.trigger.serialize() == deferral.trigger.serialize()
     assert [path for _, path in census.requests].count("/api/v1/syncs") == 1, "the label is resolved once"
@@ -410,7 +414,7 @@ def test_a_run_that_the_triggerer_polled_is_waited_for_when_the_worker_cannot_po
     sync_run_id = census.start_run(58)
     census.fail_next(5, status=502, path="/api/v1/sync_runs")
     with pytest.raises(TaskDeferred) as again:
-        sensor.execute_complete(known, {"sync_run_id": sync_run_id, "event": "ended"}, **deferral.kwargs)  # type: ignore
+        sensor.execute_complete(known, {"sync_run_id": sync_run_id, "event": "ended"}, **deferral.kwargs)  # type: ignore[arg-type]
     assert again.value.trigger.sync_run_id == sync_run_id
     assert again.value.trigger.cancel_on_kill is False
 
@@ -444,6 +448,6 @@ def test_it_logs_which_run_it_took(census: Sandbox, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(CensusSyncSensor, "log", log)
     sync_run_id = census.start_run(58)
     created = run_of(census, sync_run_id)["created_at"]
-    CensusSyncSensor(task_id="task", sync_id=58, since=AWARE).execute(context())  # type: ignore[arg-type]
+    CensusSyncSensor(task_id="task", sync_id=58, since=AWARE).execute(context())
     words = f"The newest run of sync 58 that has ended is sync run {sync_run_id}, created at {created}."
     assert log.count(words) == 1

@@ -616,7 +616,7 @@ def test_a_kill_does_not_queue_behind_the_polls_of_others(
         if request.method == "POST":
             return data({})
         polling_.set()
-        return HANG
+        return HANG  # type: ignore[return-value]
 
     async def kill() -> None:
         trigger = CensusSyncRunTrigger(94, cancel_on_kill=True)

@@ -327,7 +327,7 @@ def test_a_failure_that_may_pass_is_tried_again_where_that_is_safe(
         send(request_, server.url, attempts=3)
     attempts = idempotent if request_.idempotent else other
     # aiohttp by itself sends a GET once more at once if the connection breaks.
-    each = 2 if (transport, request_.method, failure) == ("triggerer", "GET", RESET) else 1
+    each = 2 if (transport, request_.method, failure) == ("triggerer", "GET", RESET) else 1  # type: ignore[comparison-overlap]
     assert len(server.received) == attempts * each
     assert len(delays) == attempts - 1
 
