@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import time
 from dataclasses import dataclass, field
@@ -57,6 +58,12 @@ def triggered(census: Sandbox) -> list[int]:
 def polls(census: Sandbox) -> int:
     """How often anybody polled a single run."""
     return _gets(census.requests, "/sync_runs/")
+
+
+def every_argument_of(task: type[Any]) -> set[str]:
+    """The names of what its constructor takes, without those that only Airflow knows."""
+    parameters = inspect.signature(task.__init__).parameters.values()
+    return {each.name for each in parameters if each.kind is each.KEYWORD_ONLY}
 
 
 @dataclass
