@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from types import SimpleNamespace
@@ -33,6 +34,13 @@ RESCHEDULED = pytest.param(
     ),
 )
 """For a sensor that has no retries."""
+
+
+AtFirstSleep = Callable[[Callable[[], Any]], None]
+"""The fixture ``at_first_sleep``."""
+
+StateIs = Callable[[Any], None]
+"""The fixture ``state_is``."""
 
 
 def advance_clock_with_polls(sandbox: Sandbox) -> None:

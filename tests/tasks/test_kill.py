@@ -5,16 +5,12 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
-from task_helpers import context, triggered
+from task_helpers import AtFirstSleep, StateIs, context, triggered
 
-from airflow_provider_census import waiting
 from airflow_provider_census.exceptions import CensusTaskKilled
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators import census as operators
@@ -24,40 +20,6 @@ from airflow_provider_census.transports.requests import RequestsTransport
 
 if TYPE_CHECKING:
     from airflow_provider_census.sandbox import Sandbox
-
-AtFirstSleep = Callable[[Callable[[], Any]], None]
-
-
-@pytest.fixture
-def at_first_sleep(monkeypatch: pytest.MonkeyPatch) -> AtFirstSleep:
-    """Let something happen when the task sleeps for the first time, as a signal does."""
-
-    def arrange(happens: Callable[[], Any]) -> None:
-        pending = [happens]
-
-        def sleep(seconds: float) -> None:
-            if pending:
-                pending.pop()()
-
-        clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=sleep)
-        monkeypatch.setattr(waiting, "time", clock)
-
-    return arrange
-
-
-@pytest.fixture
-def state_is(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    """Let Airflow say that the task has this state now."""
-
-    def arrange(state: Any) -> None:
-        def task_state(_ti: Any) -> str:
-            if isinstance(state, Exception):
-                raise state
-            return str(state() if callable(state) else state)
-
-        monkeypatch.setattr(operators, "task_state", task_state)
-
-    return arrange
 
 
 def waiting_operator(**options: Any) -> CensusTriggerSyncOperator:
@@ -82,7 +44,7 @@ def test_a_users_kill_cancels_and_nothing_else_does(
     census: Sandbox,
     monkeypatch: pytest.MonkeyPatch,
     at_first_sleep: AtFirstSleep,
-    state_is: Callable[[Any], None],
+    state_is: StateIs,
     state: Any,
     options: dict[str, Any],
     cancels: int,
@@ -98,7 +60,7 @@ def test_a_users_kill_cancels_and_nothing_else_does(
 
 
 def test_a_kill_while_the_run_is_being_started_cancels_it(
-    census: Sandbox, monkeypatch: pytest.MonkeyPatch, state_is: Callable[[Any], None]
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, state_is: StateIs
 ) -> None:
     operator = waiting_operator()
     state_is("failed")
@@ -118,7 +80,7 @@ def test_a_kill_while_the_run_is_being_started_cancels_it(
 
 
 def test_a_kill_before_the_run_is_started_leaves_it_so(
-    census: Sandbox, monkeypatch: pytest.MonkeyPatch, state_is: Callable[[Any], None]
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, state_is: StateIs
 ) -> None:
     operator = waiting_operator()
     state_is("failed")
@@ -136,7 +98,7 @@ def test_a_kill_before_the_run_is_started_leaves_it_so(
 
 @pytest.mark.parametrize("state", ["up_for_retry", "scheduled", "queued", "deferred", "running"])
 def test_a_worker_that_lost_its_heartbeats_leaves_the_run_to_the_retry(
-    census: Sandbox, at_first_sleep: AtFirstSleep, state_is: Callable[[Any], None], state: str
+    census: Sandbox, at_first_sleep: AtFirstSleep, state_is: StateIs, state: str
 ) -> None:
     operator = waiting_operator()
     state_is(state)
@@ -147,7 +109,7 @@ def test_a_worker_that_lost_its_heartbeats_leaves_the_run_to_the_retry(
 
 
 def test_there_is_one_attempt_to_cancel(
-    census: Sandbox, at_first_sleep: AtFirstSleep, state_is: Callable[[Any], None]
+    census: Sandbox, at_first_sleep: AtFirstSleep, state_is: StateIs
 ) -> None:
     operator = waiting_operator()
     state_is("failed")
@@ -160,9 +122,7 @@ def test_there_is_one_attempt_to_cancel(
 
 
 @pytest.mark.parametrize("state", ["failed", "none"])
-def test_a_task_that_does_not_wait_cancels_nothing(
-    census: Sandbox, state_is: Callable[[Any], None], state: str
-) -> None:
+def test_a_task_that_does_not_wait_cancels_nothing(census: Sandbox, state_is: StateIs, state: str) -> None:
     operator = CensusTriggerSyncOperator(task_id="task", sync_id=57)
     state_is(state)
     operator.execute(context())
@@ -170,9 +130,7 @@ def test_a_task_that_does_not_wait_cancels_nothing(
     assert census.cancels == []
 
 
-def test_after_the_end_of_its_wait_a_task_cancels_nothing(
-    census: Sandbox, state_is: Callable[[Any], None]
-) -> None:
+def test_after_the_end_of_its_wait_a_task_cancels_nothing(census: Sandbox, state_is: StateIs) -> None:
     operator = CensusTriggerSyncOperator(task_id="task", sync_id=52, wait_for_completion=True)
     state_is("failed")
     operator.execute(context())
@@ -181,7 +139,7 @@ def test_after_the_end_of_its_wait_a_task_cancels_nothing(
 
 
 def test_the_execution_timeout_cancels_once_although_airflow_calls_on_kill_too(
-    census: Sandbox, at_first_sleep: AtFirstSleep, state_is: Callable[[Any], None]
+    census: Sandbox, at_first_sleep: AtFirstSleep, state_is: StateIs
 ) -> None:
     def alarm() -> None:
         raise AirflowTaskTimeout("Timeout, PID: 1")
