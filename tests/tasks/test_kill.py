@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+from airflow.utils.state import TaskInstanceState
 from task_helpers import AtFirstSleep, StateIs, context, triggered
 
 from airflow_provider_census.exceptions import CensusTaskKilled
@@ -17,6 +20,7 @@ from airflow_provider_census.operators import census as operators
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
 from airflow_provider_census.transports.requests import RequestsTransport
+from airflow_provider_census.utils import kill
 
 if TYPE_CHECKING:
     from airflow_provider_census.sandbox import Sandbox
@@ -158,3 +162,38 @@ def test_a_sensor_never_cancels(census: Sandbox) -> None:
     assert sensor.poke(context()).is_done is False
     sensor.on_kill()
     assert census.cancels == []
+
+
+STATES = [state.value for state in TaskInstanceState]
+
+
+def documented() -> dict[str, tuple[str, str]]:
+    """The table in the docstring of the module: what happens on a worker and in the triggerer, by state."""
+    lines = str(kill.__doc__).splitlines()
+    first, second, last = (index for index, line in enumerate(lines) if line.startswith("==="))
+    starts = [column.start() for column in re.finditer("=+", lines[first])]
+    rows: list[list[str]] = []
+    for line in lines[second + 1 : last]:
+        states, *verbs = (line[start:end].strip() for start, end in itertools.pairwise(starts))
+        if verbs[0]:
+            rows.append([states, *verbs])
+        else:
+            rows[-1][0] += f" {states}"
+    found = {
+        state.strip(): (worker, triggerer) for row, worker, triggerer in rows for state in row.split(",")
+    }
+    return {**dict.fromkeys(STATES, found.pop("and any other")), **found}
+
+
+@pytest.mark.parametrize("state", [*STATES, "none"])
+def test_which_states_are_a_users_kill_is_as_documented(state: str) -> None:
+    done = tuple(
+        "cancel" if kill.was_killed_by_user(state, deferred=deferred) else "keep"
+        for deferred in (False, True)
+    )
+    assert documented()[state] == done
+
+
+def test_the_documented_states_are_those_of_airflow() -> None:
+    assert documented().keys() == {*STATES, "none"}
+    assert set(documented().values()) == {("cancel", "cancel"), ("keep", "cancel"), ("keep", "keep")}
