@@ -18,6 +18,7 @@ from airflow_provider_census.exceptions import (
     CensusSyncRunCanceled,
     CensusSyncRunFailed,
     CensusTaskKilled,
+    CensusTimeoutError,
 )
 from airflow_provider_census.hooks import census as hooks
 from airflow_provider_census.hooks.census import CensusHook
@@ -201,6 +202,20 @@ def test_clearing_a_task_whose_run_is_being_cancelled_syncs_again(census: Sandbo
         attempt(store, 2, sync_id=56, max_tries=7)
     assert raised.value.sync_run["id"] != first
     assert triggered(census) == [56, 56]
+
+
+@pytest.mark.parametrize(("joined", "ending"), [(False, "could not be cancelled"), (True, "keeps running")])
+def test_a_retry_waits_for_census_to_respond_but_no_longer_than_its_timeout(
+    census: Sandbox, hours_fly_by: None, joined: bool, ending: str
+) -> None:
+    store = Store()
+    if joined:
+        census.start_run(57)
+    attempt(store, sync_id=57, wait_for_completion=False, if_running="join")
+    census.fail_next(9999, status=502, path="/api/v1/sync_runs")
+    with pytest.raises(CensusTimeoutError, match=r"within 10800 s \(timeout\)") as raised:
+        attempt(store, 2, sync_id=57, timeout=timedelta(hours=3), cancel_on_timeout=True)
+    assert ending in str(raised.value)
 
 
 def test_a_store_that_fails_after_the_start_does_not_fail_the_task(census: Sandbox, log: Log) -> None:
