@@ -187,7 +187,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         from airflow_provider_census.triggers.base import WaitEvent
 
         with self._as_a_sensor():
-            options = self._wait_options()
+            options = self._wait_options({"started": None})  # which nobody knows any more
             event = WaitEvent.of_trigger_failure(next_kwargs, options.first_timeout)
             return self._finish(context, self._resume(context, self._begin(context), event, options))
 
