@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import inspect
 from datetime import timedelta
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.triggers.base import TriggerEvent
 
@@ -20,7 +19,7 @@ from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger
 from airflow_provider_census.utils.deprecation import deprecated
-from airflow_provider_census.waiting import DEFAULT_CONN_ID
+from airflow_provider_census.waiting import DEFAULT_CONN_ID, WaitsForSyncRun
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,7 +28,37 @@ if TYPE_CHECKING:
     from airflow_provider_census.hooks.census import CensusHook
 
 
-class CensusOperator(CensusTriggerSyncOperator):
+class HookOf2x(WaitsForSyncRun):
+    """The part of a task that has its hook as in 2.x, for operator and sensor to be mixed into."""
+
+    _hook: CensusHook | None = None
+    _is_making_hook = False
+
+    @property
+    def hook(self) -> CensusHook:
+        """The hook of the connection; ``None`` while ``_get_hook`` makes it, for that reads it in 2.x."""
+        if self._hook is None and not self._is_making_hook:
+            self._is_making_hook = True
+            try:
+                self._hook = self._get_hook()
+            finally:
+                self._is_making_hook = False
+        return cast("CensusHook", self._hook)
+
+    @hook.setter
+    def hook(self, hook: CensusHook | None) -> None:
+        self._hook = hook
+
+    def _get_hook(self) -> CensusHook:
+        """Make the hook once, as subclasses of 2.x may do in their own way."""
+        from airflow_provider_census.hooks.census import CensusHook
+
+        if self._hook is None:
+            self._hook = CensusHook(self.census_conn_id)
+        return self._hook
+
+
+class CensusOperator(HookOf2x, CensusTriggerSyncOperator):
     """
     The operator of 2.x.
 
@@ -43,17 +72,6 @@ class CensusOperator(CensusTriggerSyncOperator):
         defaults = {each.name: each.default for each in ours if each.default is not each.empty}
         super().__init__(**{**defaults, **kwargs, "sync_id": sync_id, "census_conn_id": census_conn_id})
 
-    @cached_property
-    def hook(self) -> CensusHook:
-        """The hook of the connection."""
-        return self._get_hook()
-
-    def _get_hook(self) -> CensusHook:
-        """Make the hook, as subclasses of 2.x may do in their own way."""
-        from airflow_provider_census.hooks.census import CensusHook
-
-        return CensusHook(self.census_conn_id)
-
     def _trigger_sync(self, sync_id: str, full_sync: bool, snapshot: RunsSnapshot) -> int:
         from airflow_provider_census.hooks.census import CensusHook
 
@@ -62,7 +80,7 @@ class CensusOperator(CensusTriggerSyncOperator):
         return self.hook.trigger_sync(sync_id)  # as a hook of 2.x may do in its own way
 
 
-class CensusSensor(CensusSyncRunSensor):
+class CensusSensor(HookOf2x, CensusSyncRunSensor):
     """
     The sensor of 2.x: it polls once a minute, at most once a second if deferred, and defers only if told.
 
@@ -89,17 +107,6 @@ class CensusSensor(CensusSyncRunSensor):
             poke_interval=poke_interval,
             **kwargs,
         )
-
-    @cached_property
-    def hook(self) -> CensusHook:
-        """The hook of the connection."""
-        return self._get_hook()
-
-    def _get_hook(self) -> CensusHook:
-        """Make the hook, as subclasses of 2.x may do in their own way."""
-        from airflow_provider_census.hooks.census import CensusHook
-
-        return CensusHook(self.census_conn_id)
 
 
 class CensusTrigger(CensusSyncRunTrigger):

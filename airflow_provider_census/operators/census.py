@@ -242,13 +242,13 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         from airflow_provider_census.api.waiters import SyncIdleWaiter
         from airflow_provider_census.triggers.base import WaitEvent
 
-        ti, options = context["ti"], self._wait_options()
+        ti, options = context["ti"], self._wait_options({"started": None})  # which nobody knows any more
         event = WaitEvent.of_trigger_failure(next_kwargs, options.first_timeout)
         sync_run_id = ti.xcom_pull(task_ids=self.task_id, key=RUN_ID_KEY, map_indexes=ti.map_index)
         if sync_run_id is None:  # the wait was for another run
             sync_id = self._find_sync_id()
             self._resume(context, SyncIdleWaiter(sync_id, self.log, time.time), event, options)
-            return self._submit(context, sync_id, self._checkpoints(context, sync_id), options)
+            return self._submit(context, sync_id, self._checkpoints(context, sync_id))
         self.joined = self.if_running == "join"
         run = self._resume(context, self._run_waiter(sync_run_id), event, options)
         return self._complete(context, run, options)
@@ -312,7 +312,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
 
         if isinstance(waiter, SyncIdleWaiter):
             return {"sync_id": waiter.sync_id}
-        return {"joined": self.joined} if self.if_running == "join" else {}
+        return {"joined": self.joined}
 
     def _trigger(self, waiter: RunWaiter[Any], options: WaitOptions) -> WaitTrigger:
         from airflow_provider_census.api.waiters import SyncIdleWaiter
@@ -345,9 +345,11 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         if not joined:
             self._cancellable = sync_run_id, context["ti"]
         try:
-            if self._killed:  # while the run was being started
+            if self._killed:  # while the run was being started or joined
                 self.on_kill()
-                raise CensusTaskKilled(f"The task was killed while it started sync run {sync_run_id}. {url}")
+                raise CensusTaskKilled(
+                    f"The task was killed before it waited for sync run {sync_run_id}. {url}"
+                )
             if self.deferrable:
                 run = self._poll_or_defer(context, waiter, options)
             else:

@@ -181,8 +181,11 @@ class ResumableSyncRun(WaitsForSyncRun):
             if not self.wait_for_completion:
                 return dict(self.hook.get_sync_run(earlier.sync_run_id))
             # A task that waits for the end of its run also waits for Census to respond.
+            self.joined = earlier.joined
             waiter = self._run_waiter(earlier.sync_run_id)
             return self._wait_here(waiter, self._wait_options(), first_success=True)
+        except CensusTimeoutError:
+            self._raise_timeout(waiter, "timeout")
         except CensusNotFoundError:
             self.log.warning("Sync run %s of an earlier try is gone.", earlier.sync_run_id)
             return None

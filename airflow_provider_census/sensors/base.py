@@ -120,8 +120,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         check_bool(deferrable=deferrable)
         self._criteria()
         # What Airflow put there; another value, also of a cluster policy, is an interval that somebody wants.
-        adaptive = poke_interval is None and not self.exponential_backoff
-        self._default_poke_interval = self.poke_interval if adaptive else None
+        self._default_poke_interval = self.poke_interval if poke_interval is None else None
         if deferrable:  # on a worker, Airflow lets a sensor poll without a delay
             to_seconds("poke_interval", self.poke_interval)
 
@@ -140,7 +139,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
 
     @property
     def _is_adaptive(self) -> bool:
-        return self._default_poke_interval is not None and self.poke_interval == self._default_poke_interval
+        return self.poke_interval == self._default_poke_interval and not self.exponential_backoff
 
     @property
     def _poll_interval(self) -> float | None:
@@ -188,7 +187,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         from airflow_provider_census.triggers.base import WaitEvent
 
         with self._as_a_sensor():
-            options = self._wait_options()
+            options = self._wait_options({"started": None})  # which nobody knows any more
             event = WaitEvent.of_trigger_failure(next_kwargs, options.first_timeout)
             return self._finish(context, self._resume(context, self._begin(context), event, options))
 

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from types import SimpleNamespace
@@ -34,6 +36,13 @@ RESCHEDULED = pytest.param(
 """For a sensor that has no retries."""
 
 
+AtFirstSleep = Callable[[Callable[[], Any]], None]
+"""The fixture ``at_first_sleep``."""
+
+StateIs = Callable[[Any], None]
+"""The fixture ``state_is``."""
+
+
 def advance_clock_with_polls(sandbox: Sandbox) -> None:
     """Let time pass in the sandbox at every poll of runs, so that nobody has to wait for them."""
     sandbox.clock = lambda: time.time() + PACE * STEP * _gets(sandbox.requests, "/sync_runs")
@@ -57,6 +66,12 @@ def triggered(census: Sandbox) -> list[int]:
 def polls(census: Sandbox) -> int:
     """How often anybody polled a single run."""
     return _gets(census.requests, "/sync_runs/")
+
+
+def every_argument_of(task: type[Any]) -> set[str]:
+    """The names of what its constructor takes, without those that only Airflow knows."""
+    parameters = inspect.signature(task.__init__).parameters.values()
+    return {each.name for each in parameters if each.kind is each.KEYWORD_ONLY}
 
 
 @dataclass

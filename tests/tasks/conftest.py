@@ -58,6 +58,38 @@ def hours_fly_by(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def at_first_sleep(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """Let something happen when a task sleeps for the first time, as a signal does."""
+
+    def arrange(happens: Callable[[], Any]) -> None:
+        pending = [happens]
+
+        def sleep(_seconds: float) -> None:
+            if pending:
+                pending.pop()()
+
+        clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=sleep)
+        monkeypatch.setattr(waiting, "time", clock)
+
+    return arrange
+
+
+@pytest.fixture
+def state_is(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Let Airflow say that the task has this state now."""
+
+    def arrange(state: Any) -> None:
+        def task_state(_ti: Any) -> str:
+            if isinstance(state, Exception):
+                raise state
+            return str(state() if callable(state) else state)
+
+        monkeypatch.setattr(operators, "task_state", task_state)
+
+    return arrange
+
+
+@pytest.fixture
 def triggers_run(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The triggers that were run."""
     found: list[Any] = []

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
-from task_helpers import Done, Log, Store, TaskInstance, context, triggered
+from task_helpers import AtFirstSleep, Done, Log, StateIs, Store, TaskInstance, context, triggered
 
+from airflow_provider_census.api import retries
 from airflow_provider_census.exceptions import (
     CensusConnectionError,
     CensusSyncRunCanceled,
     CensusSyncRunFailed,
+    CensusTaskKilled,
+    CensusTimeoutError,
 )
 from airflow_provider_census.hooks import census as hooks
 from airflow_provider_census.hooks.census import CensusHook
@@ -39,36 +42,42 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     return log
 
 
-def attempt(
+def one_try(
     store: Store | None, number: int = 1, *, max_tries: int = 3, sync_id: int = 52, **options: Any
-) -> int:
-    """One try of the task; every try has an operator of its own, and knows no other run of this process."""
+) -> tuple[CensusTriggerSyncOperator, Any]:
+    """Make an operator, which knows no other run of this process, and its context."""
     hooks.OWNED_RUN_IDS.clear()
     operator = CensusTriggerSyncOperator(
         task_id="task", sync_id=sync_id, **{"wait_for_completion": True, **options}
     )
-    ti = TaskInstance(try_number=number, max_tries=max_tries)
     more = {} if store is None else {"task_state_store": store}
-    return operator.execute({**context(ti, **more), "dag_run": DAG_RUN})  # type: ignore[typeddict-item]
+    known = context(TaskInstance(try_number=number, max_tries=max_tries), **more)
+    known["dag_run"] = DAG_RUN
+    return operator, known
+
+
+def attempt(store: Store | None, number: int = 1, **options: Any) -> int:
+    """One try of the task."""
+    operator, known = one_try(store, number, **options)
+    return operator.execute(known)
 
 
 DAG_RUN = context()["dag_run"]
 
 
 @pytest.fixture
-def crash_while_waiting(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Let the first try die while it waits."""
+def crash_while_waiting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make a first try that dies as soon as it waits."""
 
-    def arrange() -> None:
-        wait = CensusTriggerSyncOperator._wait_here
-
+    def crash(store: Store | None, **options: Any) -> None:
         def die(*_: Any, **__: Any) -> Any:
-            monkeypatch.setattr(CensusTriggerSyncOperator, "_wait_here", wait)
             raise Killed
 
-        monkeypatch.setattr(CensusTriggerSyncOperator, "_wait_here", die)
+        with monkeypatch.context() as patched, pytest.raises(Killed):
+            patched.setattr(CensusTriggerSyncOperator, "_wait_here", die)
+            attempt(store, **options)
 
-    return arrange
+    return crash
 
 
 both = pytest.mark.parametrize("wait", [True, False], ids=["waiting", "not waiting"])
@@ -120,12 +129,10 @@ def test_after_a_crash_before_the_request_a_run_from_before_is_not_ours(
 
 
 def test_a_retry_reconnects_after_a_crash_while_waiting(
-    census: Sandbox, log: Log, crash_while_waiting: Callable[[], None]
+    census: Sandbox, log: Log, crash_while_waiting: Callable[..., None]
 ) -> None:
     store = Store()
-    crash_while_waiting()
-    with pytest.raises(Killed):
-        attempt(store)
+    crash_while_waiting(store)
     (trigger,) = census.triggers
     assert attempt(store, 2) == trigger.sync_run_id
     assert triggered(census) == [52]
@@ -134,12 +141,10 @@ def test_a_retry_reconnects_after_a_crash_while_waiting(
 
 @both
 def test_a_run_that_has_completed_meanwhile_is_the_result(
-    census: Sandbox, log: Log, crash_while_waiting: Callable[[], None], wait: bool
+    census: Sandbox, log: Log, crash_while_waiting: Callable[..., None], wait: bool
 ) -> None:
     store = Store()
-    crash_while_waiting()
-    with pytest.raises(Killed):
-        attempt(store, sync_id=58)
+    crash_while_waiting(store, sync_id=58)
     (trigger,) = census.triggers
     assert attempt(store, 2, sync_id=58, wait_for_completion=wait) == trigger.sync_run_id
     assert triggered(census) == [58]
@@ -197,6 +202,20 @@ def test_clearing_a_task_whose_run_is_being_cancelled_syncs_again(census: Sandbo
         attempt(store, 2, sync_id=56, max_tries=7)
     assert raised.value.sync_run["id"] != first
     assert triggered(census) == [56, 56]
+
+
+@pytest.mark.parametrize(("joined", "ending"), [(False, "could not be cancelled"), (True, "keeps running")])
+def test_a_retry_waits_for_census_to_respond_but_no_longer_than_its_timeout(
+    census: Sandbox, hours_fly_by: None, joined: bool, ending: str
+) -> None:
+    store = Store()
+    if joined:
+        census.start_run(57)
+    attempt(store, sync_id=57, wait_for_completion=False, if_running="join")
+    census.fail_next(9999, status=502, path="/api/v1/sync_runs")
+    with pytest.raises(CensusTimeoutError, match=r"within 10800 s \(timeout\)") as raised:
+        attempt(store, 2, sync_id=57, timeout=timedelta(hours=3), cancel_on_timeout=True)
+    assert ending in str(raised.value)
 
 
 def test_a_store_that_fails_after_the_start_does_not_fail_the_task(census: Sandbox, log: Log) -> None:
@@ -257,11 +276,9 @@ def test_the_checkpoint_is_plain_and_holds_no_secret(census: Sandbox) -> None:
 
 
 def test_without_a_store_a_retry_takes_a_run_of_this_dag_run(
-    census: Sandbox, log: Log, crash_while_waiting: Callable[[], None]
+    census: Sandbox, log: Log, crash_while_waiting: Callable[..., None]
 ) -> None:
-    crash_while_waiting()
-    with pytest.raises(Killed):
-        attempt(None)
+    crash_while_waiting(None)
     (trigger,) = census.triggers
     assert attempt(None, 2) == trigger.sync_run_id
     assert triggered(census) == [52]
@@ -297,19 +314,71 @@ def test_without_a_store_a_run_from_before_the_dag_run_is_not_taken(
     assert attempt(None, 2, sync_id=57, wait_for_completion=False) != others
 
 
-def test_in_a_real_airflow_a_retry_reconnects(
-    run_task: Callable[..., Done], census: Sandbox, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("moment", "failures"),
+    [("the backoff after the request", 0), ("the search for the run", 0), ("the search for the run", 9)],
+    ids=["in the backoff", "in the search", "in a search that fails"],
+)
+@both
+def test_a_kill_while_a_lost_run_is_recovered_leaves_the_checkpoint_to_a_retry(
+    census: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    at_first_sleep: AtFirstSleep,
+    state_is: StateIs,
+    log: Log,
+    moment: str,
+    failures: int,
+    wait: bool,
 ) -> None:
-    wait = CensusTriggerSyncOperator._wait_here
+    """Census started a run, responded with HTTP 502, and lists the run only once the task was killed."""
 
-    def lose_census(*_: Any, **__: Any) -> Any:
-        monkeypatch.setattr(CensusTriggerSyncOperator, "_wait_here", wait)
+    def backoff(_attempt: int, error: BaseException | None = None, **_: Any) -> float:
+        return 1.0 if (error is not None) == (moment == "the backoff after the request") else 0.0
+
+    def fail_the_search(method: str, _path: str) -> None:
+        if method == "POST" and failures:
+            census.fail_next(failures, status=404, method="GET")
+
+    def appear_and_kill() -> None:
+        census.start_run(57)
+        census.stop_failing()
+        operator.on_kill()
+
+    state_is("running")
+    store = Store()
+    census.on_request = fail_the_search
+    census.fail_next(status=502, method="POST", path="/api/v1/syncs/57/trigger")
+    operator, known = one_try(store, sync_id=57, wait_for_completion=wait)
+    with monkeypatch.context() as patched:
+        patched.setattr(retries, "backoff", backoff)
+        at_first_sleep(appear_and_kill)
+        with pytest.raises(CensusTaskKilled):
+            operator.execute(known)
+    checkpoint = store.get("census_sync_run")
+    assert (checkpoint["sync_id"], checkpoint["sync_run_id"]) == ("57", None)
+    (run,) = census.runs
+    if wait:
+        with pytest.raises(TaskDeferred) as deferral:
+            attempt(store, 2, sync_id=57, deferrable=True)
+        assert deferral.value.trigger.sync_run_id == run["id"]
+    else:
+        assert attempt(store, 2, sync_id=57, wait_for_completion=False) == run["id"]
+    assert log.count("An earlier try ended while it started sync 57; searching for its run.") == 1
+    assert [run["id"] for run in census.runs] == [store.get("census_sync_run")["sync_run_id"]]
+    assert [path for method, path in census.requests if method == "POST"] == ["/api/v1/syncs/57/trigger"]
+
+
+def test_in_a_real_airflow_a_retry_reconnects(
+    run_task: Callable[..., Done], census: Sandbox, at_first_sleep: AtFirstSleep
+) -> None:
+    def lose_census() -> None:
         raise CensusConnectionError("The worker is in trouble.", sent=True)
 
-    monkeypatch.setattr(CensusTriggerSyncOperator, "_wait_here", lose_census)
+    at_first_sleep(lose_census)
     done = run_task(
         CensusTriggerSyncOperator, sync_id=52, wait_for_completion=True, retries=1, retry_delay=timedelta(0)
     )
+    assert [type(error) for error in done.raised["task"]] == [CensusConnectionError]
     assert done.state == "success"
     assert triggered(census) == [52]
     assert done.xcom() == done.xcom("sync_run")["id"] == census.triggers[0].sync_run_id

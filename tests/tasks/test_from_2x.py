@@ -279,13 +279,47 @@ def test_a_hook_that_starts_nothing_starts_nothing(run_task: RunTask, census: Sa
     assert census.triggers == []
 
 
+OLD_TASKS = [(CensusOperator, {"sync_id": 52}), (CensusSensor, {"sync_run_id": "94"})]
+
+
 @quietly
-def test_the_sensor_keeps_its_hook_and_takes_one_that_is_set(run_task: RunTask, census: Sandbox) -> None:
-    sensor = CensusSensor(task_id="task", sync_run_id="94", census_conn_id="nowhere")
-    assert sensor.hook is sensor.hook
-    sensor.hook = hook = CensusHook()
+@pytest.mark.parametrize(("kind", "of"), OLD_TASKS)
+def test_a_task_makes_its_hook_once_and_takes_one_that_is_set(
+    census: Sandbox, kind: type[Any], of: dict[str, Any]
+) -> None:
+    task = kind(task_id="task", census_conn_id="nowhere", **of)
+    made = task._get_hook()
+    assert task.hook is task._get_hook() is made
+    task.hook = hook = CensusHook()
+    assert task.hook is task._get_hook() is hook
+    assert task.poke(context()).is_done if kind is CensusSensor else task.execute(context())
+
+
+@quietly
+@pytest.mark.parametrize(("kind", "of"), OLD_TASKS)
+def test_a_subclass_may_make_its_hook_as_2x_did(census: Sandbox, kind: type[Any], of: dict[str, Any]) -> None:
+    class Ours(kind):  # type: ignore[misc]
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.hook: CensusHook | None = None
+
+        def _get_hook(self) -> CensusHook:
+            if self.hook is None:
+                self.hook = CensusHook(census_conn_id="census_default")
+            return self.hook
+
+    task = Ours(task_id="task", census_conn_id="nowhere", **of)
+    assert task.poke(context()).is_done if kind is CensusSensor else task.execute(context())
+    assert task.hook is task._get_hook()
+
+
+@quietly
+def test_a_hook_that_cannot_be_made_is_made_at_the_next_use(census: Sandbox) -> None:
+    sensor = CensusSensor(task_id="task", sync_run_id="94", census_conn_id="{{ conn }}")
+    with pytest.raises(ValueError, match="census_conn_id"):
+        sensor.poke(context())
+    sensor.census_conn_id = "census_default"
     assert sensor.poke(context()).is_done
-    assert sensor.hook is hook
 
 
 @quietly

@@ -584,6 +584,22 @@ def test_a_retry_joins_the_same_run_again_and_still_does_not_cancel_it(census: S
     assert census.triggers == []
 
 
+def test_a_run_that_an_earlier_try_joined_is_nobodys_to_cancel_when_the_dag_no_longer_joins(
+    census: Sandbox,
+) -> None:
+    store, others = Store(), census.start_run(57)
+    assert attempt(store, 1, if_running="join") == others
+    waits = {"wait_for_completion": True, "deferrable": True, "cancel_on_timeout": True}
+    with pytest.raises(TaskDeferred) as deferred:
+        attempt(store, 2, **waits)
+    resumed = operator(57, **waits)
+    with pytest.raises(CensusTimeoutError, match="The run keeps running"):
+        resumed.execute_complete(
+            context(), {"sync_run_id": others, "event": "timeout"}, **deferred.value.kwargs
+        )
+    assert census.cancels == []
+
+
 def test_after_a_run_that_it_joined_has_failed_a_retry_submits_its_own(census: Sandbox) -> None:
     store, others = Store(), census.start_run(53)
     with pytest.raises(CensusSyncRunFailed):

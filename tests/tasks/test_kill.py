@@ -4,60 +4,26 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import threading
-import time
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
-from task_helpers import context, triggered
+from airflow.utils.state import TaskInstanceState
+from task_helpers import AtFirstSleep, StateIs, context, triggered
 
-from airflow_provider_census import waiting
 from airflow_provider_census.exceptions import CensusTaskKilled
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators import census as operators
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
 from airflow_provider_census.transports.requests import RequestsTransport
+from airflow_provider_census.utils import kill
 
 if TYPE_CHECKING:
     from airflow_provider_census.sandbox import Sandbox
-
-AtFirstSleep = Callable[[Callable[[], Any]], None]
-
-
-@pytest.fixture
-def at_first_sleep(monkeypatch: pytest.MonkeyPatch) -> AtFirstSleep:
-    """Let something happen when the task sleeps for the first time, as a signal does."""
-
-    def arrange(happens: Callable[[], Any]) -> None:
-        pending = [happens]
-
-        def sleep(seconds: float) -> None:
-            if pending:
-                pending.pop()()
-
-        clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=sleep)
-        monkeypatch.setattr(waiting, "time", clock)
-
-    return arrange
-
-
-@pytest.fixture
-def state_is(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    """Let Airflow say that the task has this state now."""
-
-    def arrange(state: Any) -> None:
-        def task_state(_ti: Any) -> str:
-            if isinstance(state, Exception):
-                raise state
-            return str(state() if callable(state) else state)
-
-        monkeypatch.setattr(operators, "task_state", task_state)
-
-    return arrange
 
 
 def waiting_operator(**options: Any) -> CensusTriggerSyncOperator:
@@ -82,7 +48,7 @@ def test_a_users_kill_cancels_and_nothing_else_does(
     census: Sandbox,
     monkeypatch: pytest.MonkeyPatch,
     at_first_sleep: AtFirstSleep,
-    state_is: Callable[[Any], None],
+    state_is: StateIs,
     state: Any,
     options: dict[str, Any],
     cancels: int,
@@ -98,7 +64,7 @@ def test_a_users_kill_cancels_and_nothing_else_does(
 
 
 def test_a_kill_while_the_run_is_being_started_cancels_it(
-    census: Sandbox, monkeypatch: pytest.MonkeyPatch, state_is: Callable[[Any], None]
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, state_is: StateIs
 ) -> None:
     operator = waiting_operator()
     state_is("failed")
@@ -118,7 +84,7 @@ def test_a_kill_while_the_run_is_being_started_cancels_it(
 
 
 def test_a_kill_before_the_run_is_started_leaves_it_so(
-    census: Sandbox, monkeypatch: pytest.MonkeyPatch, state_is: Callable[[Any], None]
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, state_is: StateIs
 ) -> None:
     operator = waiting_operator()
     state_is("failed")
@@ -136,7 +102,7 @@ def test_a_kill_before_the_run_is_started_leaves_it_so(
 
 @pytest.mark.parametrize("state", ["up_for_retry", "scheduled", "queued", "deferred", "running"])
 def test_a_worker_that_lost_its_heartbeats_leaves_the_run_to_the_retry(
-    census: Sandbox, at_first_sleep: AtFirstSleep, state_is: Callable[[Any], None], state: str
+    census: Sandbox, at_first_sleep: AtFirstSleep, state_is: StateIs, state: str
 ) -> None:
     operator = waiting_operator()
     state_is(state)
@@ -147,7 +113,7 @@ def test_a_worker_that_lost_its_heartbeats_leaves_the_run_to_the_retry(
 
 
 def test_there_is_one_attempt_to_cancel(
-    census: Sandbox, at_first_sleep: AtFirstSleep, state_is: Callable[[Any], None]
+    census: Sandbox, at_first_sleep: AtFirstSleep, state_is: StateIs
 ) -> None:
     operator = waiting_operator()
     state_is("failed")
@@ -160,9 +126,7 @@ def test_there_is_one_attempt_to_cancel(
 
 
 @pytest.mark.parametrize("state", ["failed", "none"])
-def test_a_task_that_does_not_wait_cancels_nothing(
-    census: Sandbox, state_is: Callable[[Any], None], state: str
-) -> None:
+def test_a_task_that_does_not_wait_cancels_nothing(census: Sandbox, state_is: StateIs, state: str) -> None:
     operator = CensusTriggerSyncOperator(task_id="task", sync_id=57)
     state_is(state)
     operator.execute(context())
@@ -170,9 +134,7 @@ def test_a_task_that_does_not_wait_cancels_nothing(
     assert census.cancels == []
 
 
-def test_after_the_end_of_its_wait_a_task_cancels_nothing(
-    census: Sandbox, state_is: Callable[[Any], None]
-) -> None:
+def test_after_the_end_of_its_wait_a_task_cancels_nothing(census: Sandbox, state_is: StateIs) -> None:
     operator = CensusTriggerSyncOperator(task_id="task", sync_id=52, wait_for_completion=True)
     state_is("failed")
     operator.execute(context())
@@ -181,7 +143,7 @@ def test_after_the_end_of_its_wait_a_task_cancels_nothing(
 
 
 def test_the_execution_timeout_cancels_once_although_airflow_calls_on_kill_too(
-    census: Sandbox, at_first_sleep: AtFirstSleep, state_is: Callable[[Any], None]
+    census: Sandbox, at_first_sleep: AtFirstSleep, state_is: StateIs
 ) -> None:
     def alarm() -> None:
         raise AirflowTaskTimeout("Timeout, PID: 1")
@@ -200,3 +162,38 @@ def test_a_sensor_never_cancels(census: Sandbox) -> None:
     assert sensor.poke(context()).is_done is False
     sensor.on_kill()
     assert census.cancels == []
+
+
+STATES = [state.value for state in TaskInstanceState]
+
+
+def documented() -> dict[str, tuple[str, str]]:
+    """The table in the docstring of the module: what happens on a worker and in the triggerer, by state."""
+    lines = str(kill.__doc__).splitlines()
+    first, second, last = (index for index, line in enumerate(lines) if line.startswith("==="))
+    starts = [column.start() for column in re.finditer("=+", lines[first])]
+    rows: list[list[str]] = []
+    for line in lines[second + 1 : last]:
+        states, *verbs = (line[start:end].strip() for start, end in itertools.pairwise(starts))
+        if verbs[0]:
+            rows.append([states, *verbs])
+        else:
+            rows[-1][0] += f" {states}"
+    found = {
+        state.strip(): (worker, triggerer) for row, worker, triggerer in rows for state in row.split(",")
+    }
+    return {**dict.fromkeys(STATES, found.pop("and any other")), **found}
+
+
+@pytest.mark.parametrize("state", [*STATES, "none"])
+def test_which_states_are_a_users_kill_is_as_documented(state: str) -> None:
+    done = tuple(
+        "cancel" if kill.was_killed_by_user(state, deferred=deferred) else "keep"
+        for deferred in (False, True)
+    )
+    assert documented()[state] == done
+
+
+def test_the_documented_states_are_those_of_airflow() -> None:
+    assert documented().keys() == {*STATES, "none"}
+    assert set(documented().values()) == {("cancel", "cancel"), ("keep", "cancel"), ("keep", "keep")}

@@ -166,6 +166,20 @@ def test_the_time_is_that_of_the_whole_wait(
     assert HOUR <= timedelta(milliseconds=milliseconds) < HOUR + timedelta(minutes=5)
 
 
+@pytest.mark.parametrize("kind", [CensusTriggerSyncOperator, CensusSyncRunSensor])
+def test_where_nobody_knows_when_a_wait_began_no_time_is_sent(
+    census: Sandbox, sent: Callable[[], list[str]], kind: type[Any]
+) -> None:
+    """Airflow gave up the trigger, and with it what the task was to be resumed with."""
+    sync_run_id = CensusHook().trigger_sync(58)
+    operator = kind is CensusTriggerSyncOperator
+    task = kind(task_id="task", **({"sync_id": 58} if operator else {"sync_run_id": sync_run_id}))
+    ti = TaskInstance()
+    ti.xcom_push("sync_run_id", sync_run_id)
+    task.resume_execution("__fail__", {"error": "Trigger failure"}, context(ti))
+    assert split(sent()) == ([f"{FINISHED}completed:1|c"], [])
+
+
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])
 def test_a_wait_that_has_just_begun_takes_no_time(
     census: Sandbox, sent: Callable[[], list[str]], mode: str

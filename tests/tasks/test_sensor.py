@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
     TaskGroup,
 )
-from task_helpers import Done, context, polls, triggered
+from task_helpers import Done, context, every_argument_of, polls, triggered
 
 from airflow_provider_census.exceptions import (
     CensusAuthError,
@@ -30,7 +30,8 @@ from airflow_provider_census.exceptions import (
 )
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.sensors.census import CensusSyncRunSensor
+from airflow_provider_census.sensors import base as sensors
+from airflow_provider_census.sensors.census import CensusSyncRunSensor, CensusSyncSensor
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger
 
 if TYPE_CHECKING:
@@ -301,6 +302,111 @@ def test_an_interval_in_default_args_is_the_users() -> None:
     ):
         sensor = CensusSyncRunSensor(task_id="task", sync_run_id=1)
     assert sensor._wait_options().poll_interval == 33.0
+
+
+@pytest.mark.parametrize("kind", [CensusSyncRunSensor, CensusSyncSensor])
+@pytest.mark.parametrize(
+    ("policy", "mode", "expected"),
+    [
+        ({}, "poke", (0.001, None, False)),
+        ({}, "reschedule", (60.0, None, False)),
+        ({"poke_interval": 7}, "poke", (7.0, 7.0, False)),
+        ({"poke_interval": 7}, "reschedule", (7.0, 7.0, False)),
+        ({"mode": "reschedule"}, "poke", (60.0, None, False)),
+        ({"mode": "poke"}, "reschedule", (0.001, None, False)),
+        ({"mode": "reschedule", "poke_interval": 90}, "poke", (90.0, 90.0, False)),
+        ({"exponential_backoff": True}, "poke", (None, 60.0, True)),
+    ],
+    ids=str,
+)
+def test_what_a_cluster_policy_sets_counts(
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[Any],
+    policy: dict[str, Any],
+    mode: str,
+    expected: tuple[float | None, float | None, bool],
+) -> None:
+    """A policy may change a task once it is made: what it sets is an interval that somebody wants."""
+    monkeypatch.setattr(sensors, "RESCHEDULE_INTERVAL", 60.0)
+    of = {"sync_run_id": 1} if kind is CensusSyncRunSensor else {"sync_id": 52}
+    sensor = kind(task_id="task", mode=mode, **of)
+    for name, value in policy.items():
+        setattr(sensor, name, value)
+    between, poll_interval, exponential = expected
+    if between is not None:
+        assert sensor._get_next_poke_interval(5.0, lambda: 100.0, 2) == between
+    options = sensor._wait_options()
+    assert (options.poll_interval, options.exponential_backoff) == (poll_interval, exponential)
+
+
+@pytest.mark.parametrize("timeout", [100, timedelta(seconds=100)], ids=str)
+def test_a_timeout_of_a_cluster_policy_counts(census: Sandbox, timeout: Any) -> None:
+    sensor = CensusSyncRunSensor(task_id="task", sync_run_id=start(57), deferrable=True)
+    sensor.timeout = timeout
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor.execute(context())
+    options = deferral.value.trigger.options
+    assert options.deadline == options.started + 100
+    event = {"sync_run_id": sensor.sync_run_id, "event": "timeout"}
+    with pytest.raises(AirflowSensorTimeout, match=r"within 100 s \(timeout\)"):
+        sensor.execute_complete(context(), event)
+
+
+ARGUMENTS: dict[type[Any], dict[str, Any]] = {
+    CensusSyncRunSensor: {
+        "sync_run_id": 94,
+        "census_conn_id": "census_eu",
+        "deferrable": True,
+        "poke_interval": 7.0,
+        "on_skipped_run": "skip",
+        "max_records_failed": 1,
+        "max_records_invalid": 2,
+    },
+    CensusSyncSensor: {
+        "sync_id": 52,
+        "sync_label": None,
+        "since": datetime(2026, 1, 31, tzinfo=timezone.utc),
+        "census_conn_id": "census_eu",
+        "deferrable": True,
+        "poke_interval": 7.0,
+        "max_records_failed": 1,
+        "max_records_invalid": 2,
+    },
+}
+
+
+@pytest.mark.parametrize(("kind", "arguments"), ARGUMENTS.items())
+def test_every_argument_is_an_attribute_of_its_name(kind: type[Any], arguments: dict[str, Any]) -> None:
+    assert every_argument_of(kind) == arguments.keys()
+    sensor = kind(task_id="task", **arguments)
+    assert {name: getattr(sensor, name) for name in arguments} == arguments
+    for name in arguments:
+        setattr(sensor, name, "another")
+    assert {getattr(sensor, name) for name in arguments} == {"another"}
+
+
+def test_any_argument_may_be_a_template_of_a_subclass(
+    run_dag: Callable[..., Any], census: Sandbox, triggers_run: list[Any]
+) -> None:
+    class Templated(CensusSyncRunSensor):
+        template_fields = tuple(ARGUMENTS[CensusSyncRunSensor])
+
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            for name, value in {
+                "deferrable": True,
+                "poke_interval": 7,
+                "on_skipped_run": "skip",
+                "max_records_failed": 3,
+                "max_records_invalid": 1,
+            }.items():
+                setattr(self, name, f"{{{{ {value!r} }}}}")
+
+    with DAG("templated", schedule=None, render_template_as_native_obj=True) as dag:
+        Templated(task_id="task", sync_run_id=start(55))
+    done = Done(dag, run_dag(dag))
+    assert done.state == "failed", "two records are invalid"
+    assert [trigger.options.poll_interval for trigger in triggers_run] == [7]
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])

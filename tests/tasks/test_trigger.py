@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -264,6 +265,47 @@ def test_a_kill_of_a_task_that_nobody_knows_cancels_nothing(
     assert census.cancels == []
 
 
+@pytest.mark.parametrize(("seconds", "cancels"), [(-1, 1), (0, 0), (3600, 0)])
+@pytest.mark.parametrize("limit", ["deadline", "execution_deadline"])
+def test_once_its_first_deadline_has_passed_a_trigger_cancels_nothing(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, limit: str, seconds: int, cancels: int
+) -> None:
+    """Airflow 2.11 cancels a trigger whose time is over; the task resumes, and decides itself."""
+    limits = {"deadline": NEVER, "execution_deadline": NEVER, limit: time.time() + 600}
+    trigger = waiting_trigger(census, monkeypatch, "scheduled", **limits)
+    clock = SimpleNamespace(time=lambda: limits[limit] + seconds)
+    monkeypatch.setattr(triggers, "time", clock)
+    killed(trigger, census)
+    assert census.cancels == [trigger.sync_run_id] * cancels
+
+
+@pytest.mark.parametrize("of_airflow", [False, True], ids=["Airflow 2.11 has none", "Airflow 3.3 calls it"])
+def test_on_kill_is_called_by_the_trigger_itself_where_airflow_does_not(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, of_airflow: bool
+) -> None:
+    calls: list[CensusSyncRunTrigger] = []
+
+    async def on_kill(trigger: CensusSyncRunTrigger) -> None:
+        calls.append(trigger)
+
+    async def run() -> None:
+        wait = asyncio.ensure_future(anext(trigger.run()))
+        while not polls(census):  # noqa: ASYNC110 - the sandbox lives in another thread
+            await asyncio.sleep(0.001)
+        wait.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await wait
+
+    if of_airflow:
+        monkeypatch.setattr(BaseTrigger, "on_kill", on_kill, raising=False)
+    else:
+        monkeypatch.delattr(BaseTrigger, "on_kill", raising=False)
+    monkeypatch.setattr(CensusSyncRunTrigger, "on_kill", on_kill)
+    trigger = waiting_trigger(census, monkeypatch, "failed")
+    asyncio.run(run())
+    assert calls == ([] if of_airflow else [trigger])
+
+
 def test_after_its_event_a_trigger_cancels_nothing(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     trigger = waiting_trigger(census, monkeypatch, "running", deadline=LONG_AGO)
 
@@ -355,6 +397,7 @@ def test_the_end_of_another_triggers_wait_is_waited_on(census: Sandbox, make: Ma
     with pytest.raises(TaskDeferred) as deferral:
         task.execute_complete(known, {"sync_run_id": sync_run_id, "event": "ended"}, **times)
     assert deferral.value.kwargs == times
+    times.pop("joined", None)
     assert {name: getattr(deferral.value.trigger.options, name) for name in times} == times
     assert times["deadline"] == times["started"] + 1000
 
@@ -398,6 +441,16 @@ def test_what_to_resume_with_may_come_from_another_release(census: Sandbox, make
     event = {"sync_run_id": start(58), "event": "ended", "of_the_future": 1}
     assert task.execute_complete(known, event)
     assert task.execute_complete(known, event, of_the_future=1)
+
+
+@tasks_that_wait
+def test_what_only_another_release_knows_is_dropped_when_a_task_resumes(census: Sandbox, make: Make) -> None:
+    task = make(57)
+    known, times, sync_run_id = defer(task)
+    event = {"sync_run_id": sync_run_id, "event": "ended"}
+    with pytest.raises(TaskDeferred) as deferral:
+        task.execute_complete(known, event, of_the_future=1, **times)
+    assert deferral.value.kwargs == times
 
 
 TIMEOUT = {"error": "Trigger timeout"}
