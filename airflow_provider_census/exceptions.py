@@ -14,7 +14,7 @@ class CensusError(Exception):
     A note, which a traceback shows below the message, says whether a retry of the task can help.
     """
 
-    _retry_note = "A retry may help: the task looks again at what became of its sync run."
+    _retry_note = "A retry may help: the task reads again what became of its sync run."
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -40,7 +40,7 @@ class CensusConfigError(CensusError, ValueError):
 
 class CensusConnectionError(CensusError):
     """
-    No complete answer arrived: the host is unknown, refused, timed out, or broke off.
+    No complete response arrived: the host is unknown, refused, timed out, or broke off.
 
     :ivar sent: whether the request may have reached Census. ``False`` only if it surely did not.
     """
@@ -54,14 +54,14 @@ class CensusConnectionError(CensusError):
 
 class CensusApiError(CensusError):
     """
-    Census answered with an error, or with something that is not the answer to the request.
+    Census responded with an error, or with something that is not the response to the request.
 
     :ivar status_code: the HTTP status; where an error body states another one as a number, that one.
-    :ivar message: Census' own words, or what is wrong with the answer.
+    :ivar message: Census' own words, or what is wrong with the response.
     :ivar method: the HTTP method of the request.
     :ivar path: the path of the request, below the API root.
     :ivar retry_after: seconds that Census asked to wait before the next request, if it did.
-    :ivar unusable: Census did not refuse (HTTP 2xx), but what it sent is not the answer to the request.
+    :ivar unusable: Census did not refuse (HTTP 2xx), but what it sent is not the response to the request.
     """
 
     _retry_note = "A retry cannot help as long as the request is the same: Census refuses it."
@@ -84,7 +84,7 @@ class CensusApiError(CensusError):
         self.retry_after = retry_after
         self.unusable = unusable
         if unusable or status_code >= 500 or status_code in {408, 425}:
-            self._retry_note = "A retry can help: what keeps Census from answering may pass."
+            self._retry_note = "A retry can help: what keeps Census from responding may pass."
         super().__init__(text)
 
 
@@ -113,9 +113,9 @@ class CensusLookupError(CensusError, ValueError):
 
 
 class CensusTimeoutError(CensusError, TimeoutError):
-    """A wait lasted longer than its ``timeout``; what was waited for may still be going on in Census."""
+    """A wait lasted longer than its ``timeout``; what was waited for may still be running in Census."""
 
-    _retry_note = "A retry can help: it waits on for the run, as long as that goes on."
+    _retry_note = "A retry can help: it keeps waiting for the run, as long as that is running."
 
 
 class CensusSyncRunError(CensusError):
@@ -143,7 +143,7 @@ class CensusSyncRunCanceled(CensusSyncRunError):
 
 
 class CensusSyncRunSkipped(CensusSyncRunError):
-    """Census skipped the run, because an earlier run of the same sync was still going: nothing was synced."""
+    """Census skipped the run because an earlier run of the sync was still running: nothing was synced."""
 
     _retry_note = "A retry can help: it starts another run, best when the earlier one has ended."
 
@@ -152,3 +152,12 @@ class CensusSyncRunRejectedRecords(CensusSyncRunError):
     """The run completed, but more records failed or were invalid than the task allows."""
 
     _retry_note = "A retry seldom helps: the same records are rejected until they are corrected."
+
+
+class CensusTaskKilled(Exception):
+    """
+    The task was killed on its worker: by a user, or because the worker stops.
+
+    No :class:`CensusError`, for Census has done nothing wrong, and what is prepared for its errors must not
+    meet a kill. Airflow retries the task if it has ``retries`` left and no user has ended it.
+    """

@@ -36,6 +36,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?!airflow_provider_census\b).*"),
     ("py:.*", r"airflow_provider_census\.api\.versions\b.*"),
     ("py:class", r"airflow_provider_census\.api\.request\.Id"),
+    ("py:class", r"airflow_provider_census\.api\.triggering\.RunsSnapshot"),
     ("py:class", r".*\.T"),
 ]
 

@@ -24,7 +24,7 @@ with DAG(
     dag_id="census_after_dbt",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     schedule=[CUSTOMERS, ORDERS],
-    # One sync at a time: Census skips a run of a sync that is still going.
+    # One sync at a time: Census skips a run of a sync that is still running.
     max_active_runs=1,
     doc_md=__doc__,
     tags=["census", "example"],

@@ -3,7 +3,7 @@
 """
 ### Load a table, then let Census sync it
 
-1. `load` writes the table `customers`. It may run again and again: it replaces what it wrote.
+1. `load` writes the table `customers`. It is idempotent: it replaces what it wrote.
 2. `sync` starts the Census sync that reads this table, and waits for the run. It fails if the destination
    rejects more than ten records.
 3. `report` reads the counts of the finished run from the XCom `sync_run`.
@@ -53,7 +53,7 @@ with DAG(
 
     @task
     def report(sync_run: dict[str, Any]) -> int:
-        """Tell what the run did; other systems could be told here."""
+        """Report what the run did; here it could be sent to other systems, too."""
         log.info(
             "Sync run %s: %s records updated, %s failed, %s invalid",
             sync_run["id"],

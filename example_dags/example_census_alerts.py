@@ -1,12 +1,12 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
 """
-### Tell Slack and e-mail why a sync failed
+### Alert Slack and e-mail when a sync failed
 
 `on_failure_callback` takes the notifiers of Airflow's own providers. The error of a sync run names the run,
 Census' reason, the counts and the address of the run in Census, so an alert needs little more than that.
 
-A callback runs after the last try; `on_retry_callback` tells of the tries before.
+A callback runs after the last try; `on_retry_callback` reports the tries before.
 
 **Needs** the connections `census_default`, `slack_default` (Slack Incoming Webhook) and `smtp_default` (SMTP,
 with a from_email).
@@ -22,7 +22,7 @@ from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 
-# Where the worker died, there may be no exception.
+# If the worker died, there may be no exception.
 SUBJECT = "{{ ti.task_id }} of {{ ti.dag_id }} failed"
 WHY = "{{ exception | default('The worker is gone.', true) | e }}"
 LOG = "{{ ti.log_url }}"

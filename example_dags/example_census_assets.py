@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
 """
-### Announce what was synced
+### Asset events for what was synced
 
-1. `census_assets` runs sync 52, waits for it, and announces it as an asset.
+1. `census_assets` runs sync 52, waits for it, and makes an event of its asset.
 2. `census_assets_report` is scheduled on that asset, and reads from its event what the sync run did.
 
 **Needs** the connection `census_default`, and a running triggerer.
@@ -43,7 +43,7 @@ with DAG(
 
     @task(inlets=[users])
     def report(inlet_events: Any = None) -> str:
-        """Tell what the newest sync run did."""
+        """Report what the newest sync run did."""
         run = inlet_events[users][-1].extra
         return f"Run {run['sync_run_id']}: {run['records_updated']} records, {run['url']}"
 

@@ -4,7 +4,7 @@
 ### Load every day, sync only the latest
 
 `load` writes the rows of one day, so a backfill runs it once for each day. A sync copies what the table holds
-*now*: thirty loaded days need one sync, and `latest_only` lets only the run of the latest day go on to it.
+*now*: thirty loaded days need one sync, and `latest_only` lets only the run of the latest day continue to it.
 
 A backfill must run its days one after another, or the latest day may be synced before the others are loaded:
 `airflow backfill create --max-active-runs 1`, for the `max_active_runs` of a DAG does not count there.

@@ -3,8 +3,8 @@
 """
 ### Start a Census sync and wait for it in the triggerer
 
-One task starts the sync and waits for its run. It waits deferred: it holds no worker slot, however long the
-sync takes. The task fails if the run does.
+One task starts the sync and waits for its run. It waits deferred, in the triggerer: it holds no
+worker slot, however long the sync takes. The task fails if the run does.
 
 Which sync it is, is a parameter of the DAG: set `sync_id` when you trigger it.
 

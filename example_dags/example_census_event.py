@@ -1,10 +1,11 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
 """
-### Be woken by a sync, whoever started it
+### Event-driven scheduling on a sync, whoever started it
 
-A trigger watches sync 52. Whenever one of its runs has completed, started by Census' schedule, by a person or
+A trigger polls sync 52. Whenever one of its runs has completed, started by Census' schedule, by a person or
 by a DAG, Airflow runs this DAG. `report` reads what the run did from the asset event.
+Events are at-least-once.
 
 **Needs** the connection `census_default`, a running triggerer, and Airflow 3.
 """
@@ -31,9 +32,9 @@ with DAG(
 
     @task
     def report(triggering_asset_events: dict[Any, Any] | None = None) -> list[str]:
-        """Tell what was synced; one DAG run may stand for several sync runs."""
-        told = (triggering_asset_events or {}).values()
-        runs = [event.extra["payload"] for events in told for event in events]
+        """Report what was synced; one DAG run may stand for several sync runs."""
+        events_by_asset = (triggering_asset_events or {}).values()
+        runs = [event.extra["payload"] for events in events_by_asset for event in events]
         return [f"Run {run['sync_run_id']}: {run['records_updated']} records, {run['url']}" for run in runs]
 
     report()

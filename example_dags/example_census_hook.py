@@ -7,7 +7,7 @@ The hook has a method for every operation of the Census API. Where there is no o
 call it in a task.
 
 - `sources` lists the databases that Census reads.
-- `last_runs` tells how the last five runs of a sync ended.
+- `last_runs` reads how the last five runs of a sync ended.
 - `assert_healthy` fails the DAG run if most of them did not complete.
 
 **Needs** the connection `census_default`.

@@ -3,13 +3,13 @@
 """
 ### Start a sync that may be running already
 
-Census runs a sync once at a time: it skips a run that is started while another one goes on, and what was
+Census runs a sync once at a time: it skips a run that is started while another one is running, and what was
 loaded in between waits for the next.
 
-- `sync_after_load` runs after `load`, so it must sync what that wrote. With `if_running="wait"` it lets the
-  run that goes on end, then starts its own.
-- `sync_somehow` only wants the sync to have run. With `if_running="join"` it takes the run that goes on for
-  its own, and starts one only if there is none.
+- `sync_after_load` runs after `load`, so it must sync what that wrote. With `if_running="wait"` it waits
+  for the end of the run that is running, then starts its own.
+- `sync_somehow` only wants the sync to have run. With `if_running="join"` it waits for the run that is
+  running, and starts one only if there is none.
 
 **Needs** the connection `census_default` and a running triggerer.
 """

@@ -7,8 +7,8 @@
   `contacts` waits for `accounts`; within a group, a sync that fails stops no other.
 - The pool `census` bounds how many syncs run at once. Tasks that wait in the triggerer only count if the pool
   includes them: `airflow pools set census 2 "Syncs at once" --include-deferred`.
-- `summarise` runs in any case, tells what each sync did, and fails if one did not complete. Without that, the
-  DAG run would be a success whenever its last task is.
+- `summarise` runs in any case, reports what each sync did, and fails if one did not complete. Without that,
+  the DAG run would be a success whenever its last task is.
 
 **Needs** the connection `census_default`, the pool `census`, and a running triggerer.
 """
@@ -37,7 +37,7 @@ with DAG(
 
     @task(trigger_rule="all_done")
     def summarise(ti: Any = None) -> None:
-        """Tell what every sync did; fail if one did not complete."""
+        """Report what every sync did; fail if one did not complete."""
         pulled = ti.xcom_pull(task_ids=[f"{name}.sync" for name in SYNCS], key="sync_run")
         runs = {run["sync_id"]: run for run in pulled if run}
         incomplete = []

@@ -3,7 +3,7 @@
 """
 ### Retry only what a retry can help
 
-A retry policy of Airflow's looks at the error of each failed try: `sync` fails at once where another try
+A retry policy of Airflow's gets the error of each failed try: `sync` fails at once where another try
 would meet the same error, and waits longer where time is what helps. Other errors are retried as ever.
 
 **Needs** the connection `census_default`, a running triggerer, and Airflow 3.3.

@@ -5,8 +5,8 @@
 
 The sync has a schedule of its own in Census, or runs after a dbt Cloud job, or somebody starts it by hand.
 
-1. `wait` waits until a run of it has completed that was created after the end of this DAG run's hour. It
-   waits deferred, and fails if that run does, or if there is none within 50 minutes.
+1. `wait` polls until a run of it has completed that was created after the end of this DAG run's hour. It
+   is deferred meanwhile, and fails if that run does, or if there is none within 50 minutes.
 2. `report` reads the counts of the run, which is what `wait` returns.
 
 **Needs** the connection `census_default` and a running triggerer.
@@ -42,7 +42,7 @@ with DAG(
 
     @task
     def report(sync_run: dict[str, Any]) -> int:
-        """Tell what the run did; other systems could be told here."""
+        """Report what the run did; here it could be sent to other systems, too."""
         log.info("Sync run %s: %s records updated", sync_run["id"], sync_run["records_updated"])
         return sync_run["records_updated"]
 

@@ -6,7 +6,7 @@
 `trigger` starts the sync and is done at once: green means *started*. Its return value is the id of the run,
 which `wait` takes. Green there means *synced*.
 
-Use two tasks where other tasks may go on while the sync runs, or where two DAGs share the work. Else let the
+Use two tasks if other tasks may run while the sync does, or if two DAGs share the work. Otherwise let the
 operator wait: see the DAG `census_deferrable`.
 
 **Needs** the connection `census_default`.

@@ -17,16 +17,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bench_simulation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WAITS = 1000
 INTERVAL = 5.0
 SECONDS = 10.0
-"""Waits at once, seconds between their looks, and seconds for which they are watched."""
+"""Waits at once, seconds between their polls, and seconds for which they are watched."""
 
 TIMES = frozenset({"cpu", "held"})
 """The figures that are times."""
@@ -50,7 +53,7 @@ SCRIPTS = Path(__file__).parent
 @contextmanager
 def census() -> Iterator[str]:
     """Serve a Census; its address."""
-    command = [sys.executable, SCRIPTS / "bench_server.py"]
+    command = [sys.executable, str(SCRIPTS / "bench_server.py")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdin
         assert server.stdout
@@ -98,8 +101,8 @@ def main() -> None:
     began = time.monotonic()
     print(f"{'':48} {'ours':>10} {'reference':>10} {'ratio':>6}")
     ours, bare = measure("bench_waits.py", WAITS, INTERVAL, SECONDS)
-    print(f"{WAITS} waits that look every {INTERVAL:g} s; reference: a bare loop of aiohttp over one pool")
-    row("  CPU of a look", "ms", ours["cpu"], bare["cpu"], "ratio at most 1.2")
+    print(f"{WAITS} waits that poll every {INTERVAL:g} s; reference: a bare loop of aiohttp over one pool")
+    row("  CPU of a poll", "ms", ours["cpu"], bare["cpu"], "ratio at most 1.2")
     row("  event loop held at the start, at worst", "ms", ours["held"], bare["held"], "ratio at most 1.5")
     row("  sockets", "", ours["sockets"], bare["sockets"], "at most 100")
     row("  memory of a wait", "KB", ours["memory"], bare["memory"], "under 20 KB")
@@ -117,9 +120,9 @@ def main() -> None:
     row("  CPU of a page", "ms", ours["cpu"], bare["cpu"], "")
     row("  memory at most", "KB", ours["memory"], bare["memory"], "a page or so")
 
-    print("When to look; reference: every 15 s. Simulated, so always the same")
+    print("When to poll; reference: every 15 s. Simulated, so always the same")
     for name, (growing, fixed) in bench_simulation.compare(bench_simulation.MIXES).items():
-        row(f"  {name}: looks at a run", "", growing.looks, fixed.looks, "fewer")
+        row(f"  {name}: polls of a run", "", growing.polls, fixed.polls, "fewer")
         row(f"  {name}: end noticed after, mean", "s", growing.delay, fixed.delay, "earlier")
     print(f"{time.monotonic() - began:.0f} s in all.")
 

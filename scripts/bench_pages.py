@@ -13,12 +13,14 @@ import os
 import sys
 import time
 import tracemalloc
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 
 from airflow_provider_census.hooks.census import CensusHook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def bare(url: str) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""Play waits for runs of all lengths: with our own pauses, and with a look every fifteen seconds."""
+"""Simulate waits for runs of all lengths: with our own intervals, and with a poll every fifteen seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from airflow_provider_census.api.polling import Polling
+from airflow_provider_census.api.polling import WaitOptions
 
 SYNCS = 100
 RUNS = 40
@@ -18,7 +18,9 @@ RUNS = 40
 SHORT, LONG = 5.0, 7200.0
 """Seconds that runs take."""
 
-Pause = Callable[[float, int, random.Random], float]
+Interval = Callable[[float, int, random.Random], float]
+"""Gives the seconds until the next poll, as ``WaitOptions.interval`` does."""
+
 Sync = Callable[[float, random.Random], Iterator[float]]
 """Gives the lengths of a sync's runs, by its rank from 0 to 1 among the syncs of a mix."""
 
@@ -88,19 +90,19 @@ ALWAYS: dict[str, Sync] = {
 }
 
 
-def fixed(waited: float, looks: int, chance: random.Random) -> float:
-    """Look every fifteen seconds."""
+def fixed(waited: float, polls: int, chance: random.Random) -> float:
+    """Poll every fifteen seconds."""
     return 15.0
 
 
-def foreseen(before: list[float]) -> Pause:
-    """Sleep through nine tenths of the shortest of the runs before; then look as we do."""
+def foreseen(before: list[float]) -> Interval:
+    """Sleep through nine tenths of the shortest of the runs before; then poll as we do."""
 
-    def pause(waited: float, looks: int, chance: random.Random) -> float:
+    def interval(waited: float, polls: int, chance: random.Random) -> float:
         soonest = 0.9 * min(before, default=0.0)
-        return soonest - waited if waited < soonest else Polling().pause(waited, looks, chance)
+        return soonest - waited if waited < soonest else WaitOptions().interval(waited, polls, chance)
 
-    return pause
+    return interval
 
 
 @dataclass
@@ -108,58 +110,58 @@ class Waits:
     """
     What the waits of a mix came to.
 
-    :ivar looks: looks at a run, on average.
-    :ivar delay: seconds from the end of a run to the look that saw it, on average.
+    :ivar polls: polls of a run, on average.
+    :ivar delay: seconds from the end of a run to the poll that found it, on average.
     :ivar share: that delay as a share of the run's length, on average.
     :ivar late: seconds that one run in twenty was noticed later than.
     :ivar worst: seconds at worst.
     """
 
-    looks: float
+    polls: float
     delay: float
     share: float
     late: float
     worst: float
 
 
-def wait(length: float, pause: Pause, chance: random.Random) -> tuple[int, float]:
-    """Wait for a run; how many looks it took, and how many seconds after its end the last one was."""
-    waited, looks = 0.0, 1
+def wait(length: float, interval: Interval, chance: random.Random) -> tuple[int, float]:
+    """Wait for a run; how many polls it took, and how many seconds after its end the last one was."""
+    waited, polls = 0.0, 1
     while waited < length:
-        waited += pause(waited, looks, chance)
-        looks += 1
-    return looks, waited - length
+        waited += interval(waited, polls, chance)
+        polls += 1
+    return polls, waited - length
 
 
-def play(sync: Sync, pause: Callable[[list[float]], Pause]) -> Waits:
+def simulate(sync: Sync, interval: Callable[[list[float]], Interval]) -> Waits:
     """
     Wait for all runs of a mix.
 
-    :param pause: given the lengths of the last ten runs of the same sync, how long to wait between two looks.
+    :param interval: given the lengths of the last ten runs of the same sync, the intervals between two polls.
     """
     chance = random.Random(1)
-    looks, delays, shares = [], [], []
+    polls, delays, shares = [], [], []
     for number in range(SYNCS):
         runs = sync((number + 0.5) / SYNCS, chance)
         before: list[float] = []
         for _ in range(RUNS):
             length = next(runs)
-            looked, delay = wait(length, pause(before[-10:]), random.Random(len(looks)))
-            looks.append(looked)
+            polled, delay = wait(length, interval(before[-10:]), random.Random(len(polls)))
+            polls.append(polled)
             delays.append(delay)
             shares.append(delay / length)
             before.append(length)
     delays.sort()
-    count = len(looks)
+    count = len(polls)
     return Waits(
-        sum(looks) / count, sum(delays) / count, sum(shares) / count, delays[count * 19 // 20], delays[-1]
+        sum(polls) / count, sum(delays) / count, sum(shares) / count, delays[count * 19 // 20], delays[-1]
     )
 
 
 def compare(mixes: dict[str, Sync]) -> dict[str, tuple[Waits, Waits]]:
-    """Our own pauses, and a look every fifteen seconds, on each mix."""
+    """Our own intervals, and a poll every fifteen seconds, on each mix."""
     return {
-        name: (play(sync, lambda _: Polling().pause), play(sync, lambda _: fixed))
+        name: (simulate(sync, lambda _: WaitOptions().interval), simulate(sync, lambda _: fixed))
         for name, sync in mixes.items()
     }
 
@@ -167,12 +169,12 @@ def compare(mixes: dict[str, Sync]) -> dict[str, tuple[Waits, Waits]]:
 def table(mixes: dict[str, Sync]) -> str:
     """Write the comparison down as a Markdown table."""
     rows = [
-        "| Runs | Looks a run | Noticed after, mean | as a share of the run | 95 of 100 within |",
+        "| Runs | Polls a run | Noticed after, mean | as a share of the run | 95 of 100 within |",
         "| --- | --- | --- | --- | --- |",
     ]
     for name, (ours, theirs) in compare(mixes).items():
         rows.append(
-            f"| {name} | {ours.looks:.1f} (every 15 s: {theirs.looks:.1f}) "
+            f"| {name} | {ours.polls:.1f} (every 15 s: {theirs.polls:.1f}) "
             f"| {ours.delay:.1f} s ({theirs.delay:.1f} s) "
             f"| {100 * ours.share:.1f} % ({100 * theirs.share:.1f} %) "
             f"| {ours.late:.1f} s ({theirs.late:.1f} s) |"
@@ -183,13 +185,13 @@ def table(mixes: dict[str, Sync]) -> str:
 def table_of_foresight() -> str:
     """Write down what it would bring to know how long the last ten runs took."""
     rows = [
-        "| Runs | Looks a run | Noticed after, mean | at worst |",
+        "| Runs | Polls a run | Noticed after, mean | at worst |",
         "| --- | --- | --- | --- |",
     ]
     for name, sync in {**MIXES, "stable, 1 in 20 fails": failing}.items():
-        ours, foresight = play(sync, lambda _: Polling().pause), play(sync, foreseen)
+        ours, foresight = simulate(sync, lambda _: WaitOptions().interval), simulate(sync, foreseen)
         rows.append(
-            f"| {name} | {foresight.looks:.1f} (without: {ours.looks:.1f}) "
+            f"| {name} | {foresight.polls:.1f} (without: {ours.polls:.1f}) "
             f"| {foresight.delay:.1f} s ({ours.delay:.1f} s) | {foresight.worst:.0f} s ({ours.worst:.0f} s) |"
         )
     return "\n".join(rows)

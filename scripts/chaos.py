@@ -22,14 +22,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
-from chaos_census import BROKEN, BUSY, HELD, LOST, TOKEN, ChaosCensus, Run
 from demo import Census, Stopped, error_in, forget, stop
 from real_airflow import (
     LOOPBACK,
@@ -42,6 +40,10 @@ from real_airflow import (
     say,
     wait_for,
 )
+from stand_in import RESET, CensusStandIn, Run, says
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 DAGS = Path(__file__).resolve().parent / "chaos_dags"
 RUN_ID = "chaos"
@@ -50,6 +52,24 @@ RUN_ID = "chaos"
 ON_WORKER, IN_TRIGGERER = range(101, 106), range(201, 206)
 MARKED_ON_WORKER, MARKED_IN_TRIGGERER, CLEARED = range(301, 302), range(302, 303), range(303, 304)
 TAKEN_OVER = range(401, 411)
+
+TOKEN = "secret-token:chaos"
+
+# Of a request to start a sync; whether the run is started is part of the name.
+STARTED_502 = replace(says(502, b"<html>Bad gateway</html>"), name="started, 502", executed=True)
+STARTED_RESET = replace(RESET, name="started, reset", executed=True)
+BUSY = replace(says(503, b'{"status": "error", "message": "busy"}', Retry_After="1"), name="not started, 503")
+
+# Of any request, one after the other.
+OUTAGE = (
+    says(503),
+    says(500, b"<html>Bad gateway</html>"),
+    RESET,
+    says(502, b"<html>Bad gateway</html>"),
+    BUSY,
+    says(200, b"<html>back soon</html>", Content_Type="text/html"),
+    says(200),
+)
 
 # Seconds.
 OUTAGE_IN_ALL = 20
@@ -159,7 +179,7 @@ class Programs:
 class Chaos:
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.census = ChaosCensus()
+        self.census = CensusStandIn(token=TOKEN, keep_alive=True)
         self.programs = Programs(home)
         self.postgresql = postgresql_programs()
         self.triggerers: dict[int, subprocess.Popen[bytes]] = {}
@@ -171,7 +191,7 @@ class Chaos:
     def start(self) -> None:
         """Start an Airflow with one triggerer."""
         (port,) = free_ports(1)
-        connection = {"AIRFLOW_CONN_CENSUS_DEFAULT": Census(self.census.host, TOKEN, 0).connection}
+        connection = {"AIRFLOW_CONN_CENSUS_DEFAULT": Census(self.census.url, TOKEN, 0).connection}
         self.programs.env = connection | environment(port, self.home, DAGS) | SETTINGS | shared_secrets()
         if self.postgresql is not None:
             say("Starting a PostgreSQL")
@@ -193,21 +213,22 @@ class Chaos:
     def faults(self) -> None:
         """Ten syncs at once; then everything goes wrong."""
         syncs = [*ON_WORKER, *IN_TRIGGERER]
-        # The first of each kind is killed while the answer to its request is on its way.
+        # The first of each kind is killed while the response to its request is on its way.
         for of_kind in (ON_WORKER, IN_TRIGGERER):
-            faults = [[HELD], [LOST], [BROKEN], [BUSY, BUSY, LOST]]
+            held = self.census.hold(of_kind[0])
+            faults = [[held], [STARTED_502], [STARTED_RESET], [BUSY, BUSY, STARTED_502]]
             self.census.plans |= dict(zip(of_kind, faults, strict=False))
         say("Ten syncs at once, five waiting on a worker, five deferred; most requests to start one go wrong")
         self.run_dag("faults")
-        held = {ON_WORKER[0], IN_TRIGGERER[0]}
-        await_that("Census to have started two syncs and not answered", lambda: self.census.held == held)
+        killed = {ON_WORKER[0], IN_TRIGGERER[0]}
+        await_that("Census to have started two syncs without a response", lambda: self.census.held == killed)
         for task_id in ("on_worker", "in_triggerer"):
             pid = self.task("faults", task_id, 0)["pid"]
             say(f"  kill -9 {pid}: {task_id}[0] has started its sync and does not know it yet")
             end_at_once(task_process(pid))
         self.census.release()
         self.await_all_waiting("faults", 10)
-        self.await_looks(syncs, 2)
+        self.await_polls(syncs, 2)
 
         pid = self.task("faults", "on_worker", 4)["pid"]
         child = task_process(pid)
@@ -222,11 +243,11 @@ class Chaos:
         del self.triggerers[old]
         new = self.await_triggerer(self.launch_triggerer())
         self.await_triggers_of("faults", {new})
-        self.await_looks(IN_TRIGGERER, 2)
+        self.await_polls(IN_TRIGGERER, 2)
 
         say(f"  {OUTAGE_IN_ALL} s without Census: 500, 502, 503, resets, HTML, no body, refused connections")
         self.outage(syncs)
-        self.await_looks(syncs, 2)
+        self.await_polls(syncs, 2)
         self.end(syncs)
         tasks = self.await_end("faults")
         self.check(tasks, syncs)
@@ -236,22 +257,22 @@ class Chaos:
 
     def outage(self, syncs: Sequence[int]) -> None:
         for run in self.runs(syncs):
-            run.misses = 0
-        parts = (self.census.outage, self.census.absence, self.census.outage)
+            run.failures = 0
+        parts = (self.census.outage(*OUTAGE), self.census.absence(), self.census.outage(*OUTAGE))
         for part in parts:
-            with part():
+            with part:
                 over = time.monotonic() + OUTAGE_IN_ALL / len(parts)
                 wait_for("the end of the outage", lambda over=over: time.monotonic() > over)
-        missed = [run.sync_id for run in self.runs(syncs) if run.misses]
-        say(f"  Census is back; {sum(run.misses for run in self.runs(syncs))} looks went wrong")
-        expect(set(missed) >= set(syncs) - {ON_WORKER[4]}, f"the outage was only noticed by {missed}")
+        noticed_by = [run.sync_id for run in self.runs(syncs) if run.failures]
+        say(f"  Census is back; {sum(run.failures for run in self.runs(syncs))} polls failed")
+        expect(set(noticed_by) >= set(syncs) - {ON_WORKER[4]}, f"the outage was only noticed by {noticed_by}")
 
     def by_hand(self) -> None:
         """What a user does is no accident: a killed task takes its run along, a cleared one syncs again."""
         say("Three syncs, to be marked and cleared by hand")
         self.run_dag("by_hand")
         self.await_all_waiting("by_hand", 3)
-        self.await_looks([*MARKED_ON_WORKER, *MARKED_IN_TRIGGERER, *CLEARED], 2)
+        self.await_polls([*MARKED_ON_WORKER, *MARKED_IN_TRIGGERER, *CLEARED], 2)
         self.end(CLEARED)
         await_that("cleared to succeed", lambda: self.task("by_hand", "cleared")["state"] == "success")
         path = f"/api/v2/dags/by_hand/dagRuns/{RUN_ID}/taskInstances"
@@ -274,14 +295,14 @@ class Chaos:
         say(f"Ten deferred syncs, two triggerers, {' and '.join(map(str, self.triggerers))}")
         self.run_dag("takeover")
         self.await_all_waiting("takeover", 10)
-        self.await_looks(TAKEN_OVER, 2)
+        self.await_polls(TAKEN_OVER, 2)
         share = Counter(self.triggers_of("takeover"))
         (frozen, _), *_ = share.most_common()
         (other,) = set(self.triggerers) - {frozen}
         say(f"  freezing triggerer {frozen}, which has {share[frozen]} of them")
         kill(self.triggerers[frozen], signal.SIGSTOP)
         self.await_triggers_of("takeover", {other})
-        self.await_looks(TAKEN_OVER, 2)
+        self.await_polls(TAKEN_OVER, 2)
         say(f"  triggerer {other} has all of them; thawing {frozen}, which takes that for the work of a user")
         kill(self.triggerers[frozen], signal.SIGCONT)
         await_that(
@@ -289,11 +310,11 @@ class Chaos:
             lambda: self.count_in_trigger_logs("takeover", frozen, "invoking on_kill") >= share[frozen],
         )
         wait_for("both triggerers", lambda: {frozen, other} <= set(self.jobs("TriggererJob")))
-        say(f"  kill -9 triggerer {other}, and five runs end while nobody looks")
+        say(f"  kill -9 triggerer {other}, and five runs end while nobody polls")
         kill(self.triggerers.pop(other), signal.SIGKILL)
         self.end(TAKEN_OVER[:5])
         self.await_triggers_of("takeover", {frozen})
-        self.await_looks(TAKEN_OVER[5:], 2)
+        self.await_polls(TAKEN_OVER[5:], 2)
         self.end(TAKEN_OVER)
         tasks = self.await_end("takeover")
         self.check(tasks, TAKEN_OVER)
@@ -321,10 +342,12 @@ class Chaos:
             )
 
     def check_that_nothing_came_late(self) -> None:
-        runs, cancels = Counter(run.sync_id for run in self.census.runs), self.census.cancels
+        runs, cancels = Counter(self.census.triggers), self.census.cancels
         wanted = {MARKED_ON_WORKER[0], MARKED_IN_TRIGGERER[0]}
-        canceled = [run.sync_id for run in self.census.runs for run_id in cancels if run_id == run.id]
-        say(f"Census saw {runs.total()} runs of {len(runs)} syncs, and {len(cancels)} cancels, in all")
+        canceled = [
+            run.sync_id for run in self.census.runs.values() for run_id in cancels if run_id == run.id
+        ]
+        say(f"Census had {runs.total()} runs of {len(runs)} syncs, and {len(cancels)} cancels, in all")
         expect(
             sorted(canceled) == sorted(wanted), f"runs of {wanted} should be cancelled once, not {canceled}"
         )
@@ -391,20 +414,20 @@ class Chaos:
     # Census
 
     def runs(self, syncs: Sequence[int]) -> list[Run]:
-        return [run for run in self.census.runs if run.sync_id in syncs]
+        return self.census.of(syncs)
 
-    def await_looks(self, syncs: Sequence[int], count: int) -> None:
-        """Wait until the newest run of every sync was looked at so often from now on."""
+    def await_polls(self, syncs: Sequence[int], count: int) -> None:
+        """Wait until the newest run of every sync was polled so often from now on."""
 
         def newest() -> dict[int, Run]:
             return {run.sync_id: run for run in self.runs(syncs)}
 
-        before = {run.id: run.looks for run in newest().values()}
+        before = {run.id: run.polls for run in newest().values()}
         await_that(
-            f"{count} looks at every run of {[*syncs]}",
+            f"{count} polls of every run of {[*syncs]}",
             lambda: (
                 newest().keys() == set(syncs)
-                and all(run.looks - before.get(run.id, 0) >= count for run in newest().values())
+                and all(run.polls - before.get(run.id, 0) >= count for run in newest().values())
             ),
         )
 
@@ -510,7 +533,7 @@ def database(programs: Programs, postgresql: Path) -> dict[str, str]:
 
 def show_logs(home: Path, chaos: Chaos) -> None:
     """Show what a failure came from, as far as that can be told, and say where the rest is."""
-    print("\nThe last requests that Census saw:")
+    print("\nThe last requests at Census:")
     for line in chaos.census.log[-30:]:
         print(f"  {line}")
     (home / "census.log").write_text("\n".join(chaos.census.log))

@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""What the documentation says of the pauses between looks is what a simulation of them gives."""
+"""What the documentation says of polling intervals is what a simulation of them gives."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def simulation(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("bench_simulation")
 
 
-def test_growing_pauses_take_fewer_looks_and_notice_earlier_than_fixed_ones(simulation: Any) -> None:
+def test_growing_intervals_take_fewer_polls_and_notice_earlier_than_fixed_ones(simulation: Any) -> None:
     for mix, (growing, fixed) in simulation.compare(simulation.MIXES).items():
-        assert growing.looks < fixed.looks, mix
+        assert growing.polls < fixed.polls, mix
         assert growing.delay < fixed.delay, mix
         assert growing.share < fixed.share, mix
 

@@ -19,6 +19,7 @@ from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors.census import CensusSyncRunSensor, CensusSyncSensor
+from airflow_provider_census.triggers.base import WaitEvent
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger
 
 RunDag = Callable[..., Any]
@@ -52,7 +53,7 @@ def census(version: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def dag() -> DAG:
-    """A DAG that runs when it is told to."""
+    """A DAG without a schedule."""
     start_date = datetime(2026, 1, 1, tzinfo=timezone.utc)
     return DAG(f"both_versions_{next(NUMBERS)}", schedule=None, start_date=start_date)
 
@@ -167,7 +168,7 @@ def test_operator_and_sensor(
     monkeypatch: pytest.MonkeyPatch,
     deferrable: bool,
 ) -> None:
-    monkeypatch.setattr("airflow_provider_census.api.polling.Polling.pause", lambda *_, **__: 0.05)
+    monkeypatch.setattr("airflow_provider_census.api.polling.WaitOptions.interval", lambda *_, **__: 0.05)
     with dag:
         started = CensusTriggerSyncOperator(task_id="start", sync_id=52)
         CensusSyncRunSensor(
@@ -192,7 +193,7 @@ def test_operator_and_sensor(
 def test_runs_of_others(
     census: Sandbox, dag: DAG, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch, deferrable: bool
 ) -> None:
-    monkeypatch.setattr("airflow_provider_census.api.polling.Polling.pause", lambda *_, **__: 0.05)
+    monkeypatch.setattr("airflow_provider_census.api.polling.WaitOptions.interval", lambda *_, **__: 0.05)
     others = {sync_id: CensusHook().trigger_sync(sync_id) for sync_id in (52, 57)}
     with dag:
         CensusSyncSensor(
@@ -217,7 +218,7 @@ def test_trigger(census: Sandbox, sync_id: int) -> None:
     async def first() -> Any:
         return await anext(aiter(trigger.run()))
 
-    assert asyncio.run(first()).payload == {"sync_run_id": sync_run_id, "event": "ended"}
+    assert asyncio.run(first()).payload == WaitEvent("ended", sync_run_id).as_payload()
     assert CensusHook().get_sync_run(sync_run_id)["status"] in {"completed", "failed"}
 
 

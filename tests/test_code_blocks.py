@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
 """
-The code blocks of the README and of docs do what they should; CONTRIBUTING.md tells how each kind is checked.
+The code blocks of the README and of docs do what they should; CONTRIBUTING.md says how each kind is checked.
 
 Two comments, each on the line above a block and shown nowhere, make an exception of it:
 ``<!-- needs Airflow 3.3 -->`` and ``<!-- not run: why -->``.
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import airflow
 import pytest
 
-from airflow_provider_census.api.polling import Polling
+from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sandbox.runs import BEHAVIORS
 
@@ -74,7 +74,7 @@ def blocks_of(page: Path) -> Iterator[Block]:
         yield Block(page, line, found["language"], inner, found["mark"] or "", before)
 
 
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
@@ -94,7 +94,7 @@ def params(*languages: str, tests: bool = False) -> list[Any]:
 @pytest.fixture
 def _connections(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Whatever a block may connect to, on this machine."""
-    monkeypatch.setattr(Polling, "pause", lambda *_, **__: 0.02)
+    monkeypatch.setattr(WaitOptions, "interval", lambda *_, **__: 0.02)
     warehouse = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(warehouse))
     with Sandbox(pace=0.02) as census, Sandbox(pace=0.02) as europe:
@@ -137,7 +137,7 @@ def dags_of(block: Block, dagbag: Any, folder: Path) -> list[Any]:
 def test_hook_blocks_give_what_the_page_says(
     census: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Polling, "pause", lambda *_, **__: 0.02)
+    monkeypatch.setattr(WaitOptions, "interval", lambda *_, **__: 0.02)
 
     def run(holds: str) -> dict[str, Any]:
         (text,) = (block.text for block in BLOCKS if block.language == "python" and holds in block.text)

@@ -29,7 +29,7 @@ import pendulum
 import pytest
 
 from airflow_provider_census import exceptions
-from airflow_provider_census.api.polling import Polling
+from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.sync_runs import summary
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.links.census import CensusSyncRunLink
@@ -71,7 +71,7 @@ def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look again soon, or a run of the sandbox would be over long before the second look."""
-    monkeypatch.setattr(Polling, "pause", lambda *_, **__: 0.1)
+    monkeypatch.setattr(WaitOptions, "interval", lambda *_, **__: 0.1)
 
 
 def outcome(run: Any) -> dict[str, str]:
@@ -446,16 +446,14 @@ def test_hook(examples: Any, run_dag: RunDag, census: Sandbox) -> None:
 def test_sync_sensor(
     examples: Any, run_dag: RunDag, census: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dag, runs, started = examples["census_sync_sensor"], census._app.workspace.runs, list[int]()
-    all_runs = runs.oldest_first
+    dag, started = examples["census_sync_sensor"], list[int]()
 
-    def start_by_itself() -> Any:
-        """Census' own schedule comes when somebody looks for the second time."""
-        if len(census._app.requests) > 1 and not started:
-            started.append(runs.start(52, full_sync=False))
-        return all_runs()
+    def start_by_itself(method: str, path: str) -> None:
+        """Census' own schedule comes at the second request."""
+        if len(census.requests) > 1 and not started:
+            started.append(census.start_run(52))
 
-    monkeypatch.setattr(runs, "oldest_first", start_by_itself)
+    census.on_request = start_by_itself
     run = run_dag(dag)
     assert outcome(run) == {"wait": "success", "report": "success"}
     assert [xcom(run, "wait")["id"]] == started
@@ -466,10 +464,9 @@ def test_sync_sensor(
 
 def test_if_running(examples: Any, run_dag: RunDag, census: Sandbox) -> None:
     dag = examples["census_if_running"]
-    runs = census._app.workspace.runs
-    pace, runs.pace = runs.pace, 2.0  # still there when the tasks begin, however long that takes Airflow
+    pace, census.pace = census.pace, 2.0  # still there when the tasks begin, however long that takes Airflow
     others = {sync_id: CensusHook().trigger_sync(sync_id) for sync_id in (52, 55)}
-    runs.pace = pace
+    census.pace = pace
     run = run_dag(dag)
     assert outcome(run) == {"load": "success", "sync_after_load": "success", "sync_somehow": "success"}
     assert triggered(census) == [52, 55, 52]

@@ -22,10 +22,15 @@ HOOK = "from airflow.providers.common.compat.sdk import BaseHook"
 EVENTS = "import airflow.triggers.base"
 TASKS = "import airflow_provider_census.operators.census, airflow_provider_census.sensors.census"
 HTTP = ("requests", "aiohttp", "httpx", "urllib3", "tenacity")
-OURS = tuple(f"airflow_provider_census.{part}" for part in ("hooks", "triggers", "transports", "lineage"))
+OURS = tuple(
+    f"airflow_provider_census.{part}"
+    for part in ("hooks", "triggers", "transports", "openlineage", "deprecated", "api.endpoints")
+)
+SOCKETS = tuple(
+    f"airflow_provider_census.transports.{part}" for part in ("base", "requests", "aiohttp", "shared_client")
+)
 AIRFLOWS = ("airflow.triggers", "airflow.models.xcom", "airflow.sdk.execution_time.xcom")
 HEAVY = (*HTTP, *OURS, *AIRFLOWS, "openlineage", "statsd")
-THE_OTHER_SENSOR = "airflow_provider_census.sensors.census_sync"
 
 
 SCRIPT = """
@@ -51,19 +56,19 @@ def brought(first: str, *then: str) -> list[set[str]]:
 
 CASES: list[tuple[str, str, tuple[str, ...]]] = [
     (AUTHORING, "import airflow_provider_census.operators.census", HEAVY),
-    (AUTHORING, "import airflow_provider_census.sensors.census", (*HEAVY, THE_OTHER_SENSOR)),
-    (AUTHORING, f"import {THE_OTHER_SENSOR}", HEAVY),
+    (AUTHORING, "import airflow_provider_census.sensors.census", HEAVY),
+    (AUTHORING, "import airflow_provider_census.sensors.census_sync", HEAVY),
     (AUTHORING, TASKS, HEAVY),
-    (HOOK, "import airflow_provider_census.hooks.census", HTTP),
+    (HOOK, "import airflow_provider_census.hooks.census", (*HTTP, *SOCKETS)),
     (
         EVENTS,
         "import airflow_provider_census.triggers.events",
-        (*HTTP, "airflow_provider_census.hooks", "airflow_provider_census.transports"),
+        (*HTTP, *SOCKETS, "airflow_provider_census.operators", "airflow_provider_census.sensors"),
     ),
     (
         AUTHORING,
         "import airflow_provider_census.assets.census",
-        (*HEAVY, "airflow_provider_census.outlets"),
+        (*HEAVY, "airflow_provider_census.utils.asset_events"),
     ),
 ]
 
@@ -86,7 +91,7 @@ def test_the_core_needs_nothing_but_the_standard_library() -> None:
         "for each in pkgutil.iter_modules(api.__path__, api.__name__ + '.'): __import__(each.name)",
     )
     ours = {module for module in modules if module.startswith("airflow_provider_census")}
-    assert {"airflow_provider_census.api.flows", "airflow_provider_census.api.endpoints"} <= ours
+    assert {"airflow_provider_census.api.flow", "airflow_provider_census.api.endpoints"} <= ours
     assert {module for module in ours if ".api." not in module} == {"airflow_provider_census.exceptions"}
     others = {module.partition(".")[0] for module in modules - ours}
     assert others <= set(sys.stdlib_module_names)
@@ -108,9 +113,9 @@ def test_an_airflow_command_brings_nothing_along_but_the_description_of_ours() -
     assert modules - {"airflow_provider_census"} == {"airflow_provider_census.cli"}
 
 
-def test_the_sensors_module_offers_both_sensors_and_nothing_else() -> None:
+def test_both_modules_of_sensors_offer_the_same_sensor() -> None:
     from airflow_provider_census.sensors import census, census_sync
 
     assert census.CensusSyncSensor is census_sync.CensusSyncSensor
     with pytest.raises(AttributeError, match="no attribute 'CensusSyncSensors'"):
-        census.CensusSyncSensors  # noqa: B018
+        census.CensusSyncSensors  # type: ignore[attr-defined]  # noqa: B018

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_census.exceptions import CensusLookupError
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 
 def operator(**arguments: Any) -> CensusTriggerSyncOperator:
@@ -72,7 +74,7 @@ def test_two_syncs_with_the_label_are_an_error(census: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("label", ["", " ", 52, "{{ label }}"])
-def test_what_cannot_be_a_label_is_not_looked_for(census: Sandbox, label: Any) -> None:
+def test_what_cannot_be_a_label_is_not_searched_for(census: Sandbox, label: Any) -> None:
     with pytest.raises(ValueError, match=r"^sync_label "):
         operator(sync_label=label).execute({"ti": TaskInstance()})
     assert census.requests == []

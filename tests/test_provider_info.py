@@ -18,7 +18,7 @@ import airflow
 import jsonschema
 import pytest
 
-from airflow_provider_census.api.connection import DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT
+from airflow_provider_census.api.settings import DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT
 from airflow_provider_census.api.versions import DEFAULT_VERSION, END_OF_V1, VERSIONS
 from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR, get_provider_info
 from airflow_provider_census.hooks.census import CensusHook

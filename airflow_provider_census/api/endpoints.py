@@ -4,17 +4,17 @@
 The operations of the API: one function each, from checked arguments to the request to send.
 
 :class:`~airflow_provider_census.hooks.census.CensusHook` has each of them as a method of the same name that
-sends the request and answers with what the annotation says. They are written in the terms of API v1;
+sends the request and returns what the annotation says. They are written in the terms of API v1;
 :mod:`~airflow_provider_census.api.versions` knows what v2 calls otherwise. What they have in common:
 
 - ``source``: id or slug of a source: a warehouse or database that Census reads.
 - ``destination``: id or slug of a destination, a tool that Census writes to; API v2 calls it an activation.
 - ``payload``: the body, passed on as it is; the reference of the API says what belongs in it.
 - ``group_id``: id of the Fivetran group, only for API v2; without it, the connection's counts.
-- ``refresh_key``: what the ``refresh_…`` function answered with.
+- ``refresh_key``: what the ``refresh_…`` function returned.
 - It raises ``ValueError`` before anything is sent, if an argument cannot be what it should; the error names
   the argument.
-- It raises ``CensusApiError`` if Census answers with an error; ``CensusNotFoundError`` for what does not
+- It raises ``CensusApiError`` if Census responds with an error; ``CensusNotFoundError`` for what does not
   exist.
 
 Every ``list_…`` reads all pages. The reference is at https://developers.getcensus.com/api-reference for v1,
@@ -23,22 +23,12 @@ and at https://fivetran.com/docs/activations/rest-api/api-reference for v2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from airflow_provider_census.api import new_sync
-from airflow_provider_census.api.request import (
-    Id,
-    Request,
-    any_id,
-    body,
-    name,
-    one_of,
-    path,
-    slug_or_id,
-    whole_number,
-)
+from airflow_provider_census.api import sync_payload
+from airflow_provider_census.api.request import Id, Request
 from airflow_provider_census.api.responses import (
     data_id,
     data_list,
@@ -47,18 +37,31 @@ from airflow_provider_census.api.responses import (
     refresh_key_of,
     refresh_status,
 )
-from airflow_provider_census.api.types import (
-    Destination,
-    DestinationObject,
-    Model,
-    NewSync,
-    Source,
-    Sync,
-    SyncRun,
-    Table,
+from airflow_provider_census.api.validation import (
+    check_bool,
+    check_choice,
+    check_id,
+    check_int,
+    check_json_body,
+    check_name,
+    check_slug_or_id,
 )
 
-MOST_PER_PAGE = 100
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_provider_census.api.types import (
+        Destination,
+        DestinationObject,
+        Model,
+        NewSync,
+        Source,
+        Sync,
+        SyncRun,
+        Table,
+    )
+
+MAX_PER_PAGE = 100
 
 Object = dict[str, Any]
 
@@ -70,7 +73,7 @@ def list_syncs() -> Request[list[Sync]]:
 
 def get_sync(sync_id: int | str) -> Request[Sync]:
     """Get one sync: its source, destination, mappings and schedule."""
-    return _get("syncs", any_id("sync_id", sync_id))
+    return _get("syncs", check_id("sync_id", sync_id))
 
 
 def create_sync(payload: NewSync | Mapping[str, Any]) -> Request[int]:
@@ -82,9 +85,9 @@ def create_sync(payload: NewSync | Mapping[str, Any]) -> Request[int]:
     :returns: the id of the new sync.
     :raises ValueError: if the payload breaks the document's limits; one error lists everything that is wrong.
     """
-    checked = new_sync.check(payload)
-    parts = ("syncs",) if new_sync.is_newer(checked) else ("syncs", "create")
-    return _send("POST", *parts, json=checked, answer=partial(data_id, ("sync_id", "id")))
+    checked = sync_payload.check(payload)
+    parts = ("syncs",) if sync_payload.is_newer(checked) else ("syncs", "create")
+    return _post(*parts, json=checked, parse=partial(data_id, ("sync_id", "id")))
 
 
 def update_sync(sync_id: int | str, payload: Mapping[str, Any]) -> Request[Object]:
@@ -93,11 +96,11 @@ def update_sync(sync_id: int | str, payload: Mapping[str, Any]) -> Request[Objec
 
     :param payload: the properties to change; the others stay.
     """
-    return _send("PATCH", "syncs", any_id("sync_id", sync_id), json=body("payload", payload))
+    return _patch("syncs", check_id("sync_id", sync_id), json=check_json_body("payload", payload))
 
 
 def pause_sync(sync_id: int | str) -> Request[Object]:
-    """Pause a sync: its schedule starts no more runs. A run that goes on is not stopped."""
+    """Pause a sync: its schedule starts no more runs. A run that is running is not stopped."""
     return update_sync(sync_id, {"paused": True})
 
 
@@ -108,7 +111,7 @@ def resume_sync(sync_id: int | str) -> Request[Object]:
 
 def delete_sync(sync_id: int | str) -> Request[None]:
     """Delete a sync. What it has written stays in the destination."""
-    return _send("DELETE", "syncs", any_id("sync_id", sync_id), answer=nothing)
+    return _delete("syncs", check_id("sync_id", sync_id))
 
 
 def trigger_sync(sync_id: int | str, *, force_full_sync: bool = False) -> Request[int]:
@@ -118,17 +121,15 @@ def trigger_sync(sync_id: int | str, *, force_full_sync: bool = False) -> Reques
     :param force_full_sync: sync all records instead of the changed ones; append syncs do not support it.
     :returns: the id of the new run.
     """
-    if not isinstance(force_full_sync, bool):
-        raise ValueError(f"force_full_sync must be True or False, not {force_full_sync!r}")
+    check_bool(force_full_sync=force_full_sync)
     # Census' own clients disagree on where the flag belongs, so it goes both ways.
-    return _send(
-        "POST",
+    return _post(
         "syncs",
-        any_id("sync_id", sync_id),
+        check_id("sync_id", sync_id),
         "trigger",
         params={"force_full_sync": "true"} if force_full_sync else {},
         json={"force_full_sync": True} if force_full_sync else None,
-        answer=partial(data_id, ("sync_run_id",)),
+        parse=partial(data_id, ("sync_run_id",)),
     )
 
 
@@ -148,24 +149,33 @@ def list_sync_runs(
     """
     params: dict[str, str | int] = {}
     if order is not None:
-        params["order"] = one_of("order", order, ("asc", "desc"))
+        params["order"] = check_choice("order", order, ("asc", "desc"))
     if page is not None:
-        params["page"] = whole_number("page", page, low=1)
+        params["page"] = check_int("page", page, low=1)
     if per_page is not None:
-        params["per_page"] = whole_number("per_page", per_page, low=1, high=MOST_PER_PAGE)
-    parts = ("syncs", any_id("sync_id", sync_id), "sync_runs")
+        params["per_page"] = check_int("per_page", per_page, low=1, high=MAX_PER_PAGE)
+    parts = ("syncs", check_id("sync_id", sync_id), "sync_runs")
     return _list(*parts, params=params, paged=page is None)
 
 
 def get_sync_run(sync_run_id: int | str) -> Request[SyncRun]:
     """Get one sync run: its status, counts and errors."""
-    return _get("sync_runs", any_id("sync_run_id", sync_run_id), answer=_sync_run)
+    return _get("sync_runs", check_id("sync_run_id", sync_run_id), parse=_sync_run)
 
 
 def cancel_sync_run(sync_run_id: int | str) -> Request[None]:
     """Cancel a sync run. What it has written stays written."""
-    parts = ("sync_runs", any_id("sync_run_id", sync_run_id), "cancel")
-    return _send("POST", *parts, answer=nothing, repeatable=True)
+    parts = ("sync_runs", check_id("sync_run_id", sync_run_id), "cancel")
+    return _post(*parts, parse=nothing, idempotent=True)
+
+
+def newest_sync_runs(sync_id: int | str) -> Request[list[SyncRun]]:
+    """
+    List the newest runs of a sync in one request, as many as Census sends at a time.
+
+    No operation of its own, so the hook has no method for it.
+    """
+    return list_sync_runs(sync_id, order="desc", page=1, per_page=MAX_PER_PAGE)
 
 
 def list_sources() -> Request[list[Source]]:
@@ -175,70 +185,72 @@ def list_sources() -> Request[list[Source]]:
 
 def get_source(source: int | str) -> Request[Source]:
     """Get one source, with its models and tables under ``data_sources``."""
-    return _get("sources", slug_or_id("source", source))
+    return _get("sources", check_slug_or_id("source", source))
 
 
 def create_source(payload: Mapping[str, Any]) -> Request[Object]:
     """Connect a source."""
-    return _send("POST", "sources", json=body("payload", payload))
+    return _post("sources", json=check_json_body("payload", payload))
 
 
 def update_source(source: int | str, payload: Mapping[str, Any]) -> Request[Object]:
     """Change a source."""
-    return _send("PATCH", "sources", slug_or_id("source", source), json=body("payload", payload))
+    return _patch("sources", check_slug_or_id("source", source), json=check_json_body("payload", payload))
 
 
 def delete_source(source: int | str) -> Request[None]:
     """Disconnect a source."""
-    return _send("DELETE", "sources", slug_or_id("source", source), answer=nothing)
+    return _delete("sources", check_slug_or_id("source", source))
 
 
 def refresh_source_tables(source: int | str) -> Request[str]:
-    """Let Census read again which tables a source has; answers with the ``refresh_key``."""
-    return _refresh("sources", slug_or_id("source", source), "refresh_tables")
+    """Let Census read again which tables a source has; returns the ``refresh_key``."""
+    return _refresh("sources", check_slug_or_id("source", source), "refresh_tables")
 
 
 def get_refresh_source_tables_status(source: int | str, refresh_key: int | str) -> Request[str]:
     """Get how far a refresh is: ``processing`` or ``completed``."""
-    return _refresh_status(refresh_key, "sources", slug_or_id("source", source), "refresh_tables_status")
+    return _refresh_status(
+        refresh_key, "sources", check_slug_or_id("source", source), "refresh_tables_status"
+    )
 
 
 def list_source_objects(source: int | str) -> Request[list[Object]]:
     """List what a source has to sync from."""
-    return _list("sources", slug_or_id("source", source), "objects")
+    return _list("sources", check_slug_or_id("source", source), "objects")
 
 
 def list_models(source: int | str) -> Request[list[Model]]:
     """List the models of a source."""
-    return _list("sources", slug_or_id("source", source), "models")
+    return _list("sources", check_slug_or_id("source", source), "models")
 
 
 def get_model(source: int | str, model_id: int | str) -> Request[Model]:
     """Get one model of a source, with its query and columns."""
-    return _get("sources", slug_or_id("source", source), "models", any_id("model_id", model_id))
+    return _get("sources", check_slug_or_id("source", source), "models", check_id("model_id", model_id))
 
 
 def create_model(source: int | str, payload: Mapping[str, Any]) -> Request[Object]:
     """Create a model of a source."""
-    parts = ("sources", slug_or_id("source", source), "models")
-    return _send("POST", *parts, json=body("payload", payload))
+    parts = ("sources", check_slug_or_id("source", source), "models")
+    return _post(*parts, json=check_json_body("payload", payload))
 
 
 def update_model(source: int | str, model_id: int | str, payload: Mapping[str, Any]) -> Request[Object]:
     """Change a model of a source."""
-    parts = ("sources", slug_or_id("source", source), "models", any_id("model_id", model_id))
-    return _send("PATCH", *parts, json=body("payload", payload))
+    parts = ("sources", check_slug_or_id("source", source), "models", check_id("model_id", model_id))
+    return _patch(*parts, json=check_json_body("payload", payload))
 
 
 def delete_model(source: int | str, model_id: int | str) -> Request[None]:
     """Delete a model of a source."""
-    parts = ("sources", slug_or_id("source", source), "models", any_id("model_id", model_id))
-    return _send("DELETE", *parts, answer=nothing)
+    parts = ("sources", check_slug_or_id("source", source), "models", check_id("model_id", model_id))
+    return _delete(*parts)
 
 
 def refresh_model_columns(source: int | str, model_id: int | str) -> Request[str]:
-    """Let Census read again which columns a model has; answers with the ``refresh_key``."""
-    parts = ("sources", slug_or_id("source", source), "models", any_id("model_id", model_id))
+    """Let Census read again which columns a model has; returns the ``refresh_key``."""
+    parts = ("sources", check_slug_or_id("source", source), "models", check_id("model_id", model_id))
     return _refresh(*parts, "refresh_columns")
 
 
@@ -246,18 +258,18 @@ def get_refresh_model_columns_status(
     source: int | str, model_id: int | str, refresh_key: int | str
 ) -> Request[str]:
     """Get how far a refresh is: ``processing`` or ``completed``."""
-    parts = ("sources", slug_or_id("source", source), "models", any_id("model_id", model_id))
+    parts = ("sources", check_slug_or_id("source", source), "models", check_id("model_id", model_id))
     return _refresh_status(refresh_key, *parts, "refresh_columns_status")
 
 
 def get_table(source: int | str, table_id: int | str) -> Request[Table]:
     """Get one table of a source, with its columns."""
-    return _get("sources", slug_or_id("source", source), "tables", any_id("table_id", table_id))
+    return _get("sources", check_slug_or_id("source", source), "tables", check_id("table_id", table_id))
 
 
 def refresh_table_columns(source: int | str, table_id: int | str) -> Request[str]:
-    """Let Census read again which columns a table has; answers with the ``refresh_key``."""
-    parts = ("sources", slug_or_id("source", source), "tables", any_id("table_id", table_id))
+    """Let Census read again which columns a table has; returns the ``refresh_key``."""
+    parts = ("sources", check_slug_or_id("source", source), "tables", check_id("table_id", table_id))
     return _refresh(*parts, "refresh_columns")
 
 
@@ -265,13 +277,13 @@ def get_refresh_table_columns_status(
     source: int | str, table_id: int | str, refresh_key: int | str
 ) -> Request[str]:
     """Get how far a refresh is: ``processing`` or ``completed``."""
-    parts = ("sources", slug_or_id("source", source), "tables", any_id("table_id", table_id))
+    parts = ("sources", check_slug_or_id("source", source), "tables", check_id("table_id", table_id))
     return _refresh_status(refresh_key, *parts, "refresh_columns_status")
 
 
 def list_filter_segments(source: int | str) -> Request[list[Object]]:
     """List the filter segments of a source."""
-    return _list("sources", slug_or_id("source", source), "filter_segments")
+    return _list("sources", check_slug_or_id("source", source), "filter_segments")
 
 
 def get_filter_segment(source: int | str, filter_segment_id: int | str) -> Request[Object]:
@@ -281,20 +293,20 @@ def get_filter_segment(source: int | str, filter_segment_id: int | str) -> Reque
 
 def create_filter_segment(source: int | str, payload: Mapping[str, Any]) -> Request[Object]:
     """Create a filter segment of a source."""
-    parts = ("sources", slug_or_id("source", source), "filter_segments")
-    return _send("POST", *parts, json=body("payload", payload))
+    parts = ("sources", check_slug_or_id("source", source), "filter_segments")
+    return _post(*parts, json=check_json_body("payload", payload))
 
 
 def update_filter_segment(
     source: int | str, filter_segment_id: int | str, payload: Mapping[str, Any]
 ) -> Request[Object]:
     """Change a filter segment of a source."""
-    return _send("PATCH", *_filter_segment(source, filter_segment_id), json=body("payload", payload))
+    return _patch(*_filter_segment(source, filter_segment_id), json=check_json_body("payload", payload))
 
 
 def delete_filter_segment(source: int | str, filter_segment_id: int | str) -> Request[None]:
     """Delete a filter segment of a source."""
-    return _send("DELETE", *_filter_segment(source, filter_segment_id), answer=nothing)
+    return _delete(*_filter_segment(source, filter_segment_id))
 
 
 def list_destinations() -> Request[list[Destination]]:
@@ -304,39 +316,39 @@ def list_destinations() -> Request[list[Destination]]:
 
 def get_destination(destination: int | str) -> Request[Destination]:
     """Get one destination, with its objects."""
-    return _get("destinations", slug_or_id("destination", destination))
+    return _get("destinations", check_slug_or_id("destination", destination))
 
 
 def create_destination(payload: Mapping[str, Any], *, group_id: str | None = None) -> Request[Object]:
     """Connect a destination."""
-    return _send("POST", "destinations", json=body("payload", payload), group_id=group_id)
+    return _post("destinations", json=check_json_body("payload", payload), group_id=group_id)
 
 
 def update_destination(destination: int | str, payload: Mapping[str, Any]) -> Request[Object]:
     """Change a destination."""
-    parts = ("destinations", slug_or_id("destination", destination))
-    return _send("PATCH", *parts, json=body("payload", payload))
+    parts = ("destinations", check_slug_or_id("destination", destination))
+    return _patch(*parts, json=check_json_body("payload", payload))
 
 
 def delete_destination(destination: int | str) -> Request[None]:
     """Disconnect a destination."""
-    return _send("DELETE", "destinations", slug_or_id("destination", destination), answer=nothing)
+    return _delete("destinations", check_slug_or_id("destination", destination))
 
 
 def refresh_destination_objects(destination: int | str) -> Request[str]:
-    """Let Census read again which objects a destination has; answers with the ``refresh_key``."""
-    return _refresh("destinations", slug_or_id("destination", destination), "refresh_objects")
+    """Let Census read again which objects a destination has; returns the ``refresh_key``."""
+    return _refresh("destinations", check_slug_or_id("destination", destination), "refresh_objects")
 
 
 def get_refresh_destination_objects_status(destination: int | str, refresh_key: int | str) -> Request[str]:
     """Get how far a refresh is: ``processing`` or ``completed``."""
-    parts = ("destinations", slug_or_id("destination", destination), "refresh_objects_status")
+    parts = ("destinations", check_slug_or_id("destination", destination), "refresh_objects_status")
     return _refresh_status(refresh_key, *parts)
 
 
 def list_destination_objects(destination: int | str) -> Request[list[DestinationObject]]:
     """List the objects of a destination."""
-    return _list("destinations", slug_or_id("destination", destination), "objects")
+    return _list("destinations", check_slug_or_id("destination", destination), "objects")
 
 
 def get_destination_object(destination: int | str, object_full_name: str) -> Request[DestinationObject]:
@@ -349,7 +361,7 @@ def get_destination_object(destination: int | str, object_full_name: str) -> Req
 
 
 def refresh_destination_object_fields(destination: int | str, object_full_name: str) -> Request[str]:
-    """Let Census read again which fields an object has; answers with the ``refresh_key``."""
+    """Let Census read again which fields an object has; returns the ``refresh_key``."""
     return _refresh(*_destination_object(destination, object_full_name), "refresh_fields")
 
 
@@ -373,7 +385,7 @@ def list_destination_connect_link_types() -> Request[list[Object]]:
 
 def get_destination_connect_link(destination_connect_link_id: int | str) -> Request[Object]:
     """Get one connect link."""
-    link_id = any_id("destination_connect_link_id", destination_connect_link_id)
+    link_id = check_id("destination_connect_link_id", destination_connect_link_id)
     return _get("destination_connect_links", link_id)
 
 
@@ -381,13 +393,13 @@ def create_destination_connect_link(
     payload: Mapping[str, Any], *, group_id: str | None = None
 ) -> Request[Object]:
     """Make a link by which somebody else may connect a destination."""
-    return _send("POST", "destination_connect_links", json=body("payload", payload), group_id=group_id)
+    return _post("destination_connect_links", json=check_json_body("payload", payload), group_id=group_id)
 
 
 def revoke_destination_connect_link(destination_connect_link_id: int | str) -> Request[None]:
     """Revoke a connect link."""
-    link_id = any_id("destination_connect_link_id", destination_connect_link_id)
-    return _send("POST", "destination_connect_links", link_id, "revoke", answer=nothing)
+    link_id = check_id("destination_connect_link_id", destination_connect_link_id)
+    return _post("destination_connect_links", link_id, "revoke", parse=nothing)
 
 
 def list_connectors() -> Request[list[Object]]:
@@ -401,7 +413,7 @@ def get_connector(service_name: str) -> Request[Object]:
 
     :param service_name: its name, such as ``salesforce``.
     """
-    return _get("connectors", name("service_name", service_name))
+    return _get("connectors", check_name("service_name", service_name))
 
 
 def list_datasets() -> Request[list[Object]]:
@@ -411,22 +423,22 @@ def list_datasets() -> Request[list[Object]]:
 
 def get_dataset(dataset_id: int | str) -> Request[Object]:
     """Get one dataset."""
-    return _get("datasets", any_id("dataset_id", dataset_id))
+    return _get("datasets", check_id("dataset_id", dataset_id))
 
 
 def create_dataset(payload: Mapping[str, Any], *, group_id: str | None = None) -> Request[Object]:
     """Create a dataset."""
-    return _send("POST", "datasets", json=body("payload", payload), group_id=group_id)
+    return _post("datasets", json=check_json_body("payload", payload), group_id=group_id)
 
 
 def update_dataset(dataset_id: int | str, payload: Mapping[str, Any]) -> Request[Object]:
     """Change a dataset."""
-    return _send("PATCH", "datasets", any_id("dataset_id", dataset_id), json=body("payload", payload))
+    return _patch("datasets", check_id("dataset_id", dataset_id), json=check_json_body("payload", payload))
 
 
 def delete_dataset(dataset_id: int | str) -> Request[None]:
     """Delete a dataset."""
-    return _send("DELETE", "datasets", any_id("dataset_id", dataset_id), answer=nothing)
+    return _delete("datasets", check_id("dataset_id", dataset_id))
 
 
 def list_webhooks() -> Request[list[Object]]:
@@ -436,22 +448,22 @@ def list_webhooks() -> Request[list[Object]]:
 
 def get_webhook(webhook_id: int | str) -> Request[Object]:
     """Get one webhook."""
-    return _get("webhooks", any_id("webhook_id", webhook_id))
+    return _get("webhooks", check_id("webhook_id", webhook_id))
 
 
 def create_webhook(payload: Mapping[str, Any], *, group_id: str | None = None) -> Request[Object]:
     """Create a webhook."""
-    return _send("POST", "webhooks", json=body("payload", payload), group_id=group_id)
+    return _post("webhooks", json=check_json_body("payload", payload), group_id=group_id)
 
 
 def update_webhook(webhook_id: int | str, payload: Mapping[str, Any]) -> Request[Object]:
     """Change a webhook."""
-    return _send("PATCH", "webhooks", any_id("webhook_id", webhook_id), json=body("payload", payload))
+    return _patch("webhooks", check_id("webhook_id", webhook_id), json=check_json_body("payload", payload))
 
 
 def delete_webhook(webhook_id: int | str) -> Request[None]:
     """Delete a webhook."""
-    return _send("DELETE", "webhooks", any_id("webhook_id", webhook_id), answer=nothing)
+    return _delete("webhooks", check_id("webhook_id", webhook_id))
 
 
 def get_workspace() -> Request[Object]:
@@ -459,42 +471,35 @@ def get_workspace() -> Request[Object]:
     return _get("workspace")
 
 
-def _get(*parts: str, answer: Callable[[Object], Any] = data_object) -> Request[Any]:
-    return _request("GET", *parts, answer=answer, repeatable=True)
-
-
-def _list(*parts: str, params: Mapping[str, str | int] | None = None, paged: bool = True) -> Request[Any]:
-    return _request("GET", *parts, answer=data_list, params=params or {}, repeatable=True, paged=paged)
-
-
-def _send(
-    method: str, *parts: str, answer: Callable[[Object], Any] = data_object, **more: Any
+def _request(
+    method: Any, *parts: str, parse: Callable[[Object], Any] = data_object, **more: Any
 ) -> Request[Any]:
-    return _request(method, *parts, answer=answer, **more)
+    ids = tuple([part for part in parts if isinstance(part, Id)])
+    # Each part stays one segment, whatever characters it holds.
+    path = "".join(["/" + quote(part, safe="") for part in parts])
+    return Request(method, path, parse, ids=ids, **more)
 
 
-def _refresh(*parts: str) -> Request[str]:
-    return _request("POST", *parts, answer=refresh_key_of)
+_get = partial(_request, "GET", idempotent=True)
+_list = partial(_request, "GET", parse=data_list, idempotent=True, paged=True)
+_post = partial(_request, "POST")
+_patch = partial(_request, "PATCH")
+_delete = partial(_request, "DELETE", parse=nothing)
+_refresh = partial(_request, "POST", parse=refresh_key_of)
 
 
 def _refresh_status(refresh_key: int | str, *parts: str) -> Request[str]:
-    params = {"refresh_key": any_id("refresh_key", refresh_key)}
-    return _request("GET", *parts, answer=refresh_status, params=params, repeatable=True)
-
-
-def _request(method: Any, *parts: str, answer: Callable[[Object], Any], **more: Any) -> Request[Any]:
-    ids = tuple(part for part in parts if isinstance(part, Id))
-    return Request(method, path(*parts), answer, ids=ids, **more)
+    return _get(*parts, parse=refresh_status, params={"refresh_key": check_id("refresh_key", refresh_key)})
 
 
 def _filter_segment(source: int | str, filter_segment_id: int | str) -> tuple[str, ...]:
-    segment_id = any_id("filter_segment_id", filter_segment_id)
-    return "sources", slug_or_id("source", source), "filter_segments", segment_id
+    segment_id = check_id("filter_segment_id", filter_segment_id)
+    return "sources", check_slug_or_id("source", source), "filter_segments", segment_id
 
 
 def _destination_object(destination: int | str, object_full_name: str) -> tuple[str, ...]:
-    full_name = name("object_full_name", object_full_name)
-    return "destinations", slug_or_id("destination", destination), "objects", full_name
+    full_name = check_name("object_full_name", object_full_name)
+    return "destinations", check_slug_or_id("destination", destination), "objects", full_name
 
 
 def _sync_run(body: Object) -> Any:

@@ -1,115 +1,148 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""When to look again at something that goes on in Census."""
+"""When to poll something that is running in Census, and until when."""
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
 
-SHORTEST = 4.75
-LONGEST = 23.0
-SHARE = 0.095
-"""Without an interval of the user's: seconds at least and at most between two looks, and between these the
-share of the time waited so far. So, if an answer takes up to 0.15 seconds, the end is noticed within a tenth
-of the time that it took, or within five seconds if that is more.
+from airflow_provider_census.api import retries
+from airflow_provider_census.api.validation import to_seconds
+from airflow_provider_census.exceptions import CensusAuthError, CensusError
 
-If the longest pause were longer, the end would be noticed later, on average, than by a look every fifteen
-seconds; if it were shorter, that would take more looks. See scripts/bench_simulation.py.
+if TYPE_CHECKING:
+    import random
+
+MIN_POLL_INTERVAL = 4.75
+"""Seconds between two polls at least, where no interval is given."""
+
+MAX_POLL_INTERVAL = 23.0
+"""
+Seconds between two polls at most, where no interval is given.
+
+If it were longer, the end would be noticed later, on average, than by a poll every fifteen seconds; if it
+were shorter, that would take more polls. See scripts/bench_simulation.py.
+"""
+
+POLL_FRACTION = 0.095
+"""
+The share of the time waited so far after which the next poll follows, between these two.
+
+So, if a response takes up to 0.15 seconds, the end is noticed within a tenth of the time that it took, or
+within five seconds if that is more.
 """
 
 JITTER = (0.9, 0.98)
-"""Chance takes a pause times something between these, so that waits which look together part."""
+"""Chance takes an adaptive interval times something between these, so that waits which poll together part."""
 
-LULL = 0.05
-"""Seconds without a beginning after which a wait counts as alone."""
+STARTUP_SPREAD = 5.0
+"""Seconds at most over which waits that begin together spread their first polls."""
 
-SPREAD = 5.0
-"""Seconds at most that a wait which is not alone leaves to the others before its first look."""
+ADAPTIVE_STARTUP_SPREAD = 1.0
+"""The same where the interval is jittered, which by itself parts those that poll together."""
 
-JITTERED_SPREAD = 1.0
-"""The same where the pauses are jittered, and so part by themselves those that look together."""
+RESCHEDULE_INTERVAL = 60.0
+"""Seconds at least between two polls that each take a process of their own."""
 
-GROUPS = 5
-"""Moments at which waits that begin together look, a group of them at each. A process that rested is slow at
-first: waking up for every single one of a thousand would cost more than their looks do."""
-
-PARTS = 2
-BURST = 0.02
-"""A group begins in so many parts, within this share of the time until the next one: a big group would hold
-the event loop if it began as a whole."""
-
-GOLDEN = (5**0.5 - 1) / 2
-"""Multiples of it fill the space from 0 to 1 evenly, modulo 1, however many they are."""
-
-RESCHEDULED = 60.0
-"""Seconds at least between two looks that each take a process of their own."""
+Deadline = Literal["timeout", "execution_timeout"]
 
 
 @dataclass(frozen=True)
-class Polling:
+class WaitOptions:
     """
-    How often to look.
+    How to wait for something in Census, and until when.
 
-    :ivar interval: seconds between two looks; ``None`` lets them grow with the time waited.
-    :ivar shortest: seconds at least between two looks, where ``interval`` is ``None``.
-    :ivar exponential_backoff: double the pause at every look, from ``interval`` on, as Airflow's sensors do.
-    :ivar max_wait: seconds at most between two looks with ``exponential_backoff``.
+    Operator, sensors, triggers and hook take these; a trigger carries them from the worker to the triggerer.
+
+    :ivar poll_interval: seconds between two polls; ``None`` lets them grow with the time waited, from 4 to 23
+        seconds.
+    :ivar exponential_backoff: double the delay at every poll, from ``poll_interval`` on, as Airflow's sensors
+        do.
+    :ivar max_wait: seconds between two polls at most with ``exponential_backoff``.
+    :ivar silent_fail: keep waiting when the token is rejected or there is no such run.
+    :ivar started: when the wait began, in seconds since the epoch; ``None`` for now.
+    :ivar deadline: when the task's ``timeout`` is reached, in seconds since the epoch; ``None`` for never.
+    :ivar execution_deadline: the same for the task's ``execution_timeout``.
+    :raises ValueError: if one of them cannot be used.
     """
 
-    interval: float | None = None
-    shortest: float = 0.0
+    poll_interval: float | None = None
     exponential_backoff: bool = False
     max_wait: float | None = None
+    silent_fail: bool = False
+    started: float | None = None
+    deadline: float | None = None
+    execution_deadline: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.poll_interval is None and self.exponential_backoff:
+            raise ValueError("exponential_backoff needs a poll_interval to begin with, not None")
+        for name in ("poll_interval", "max_wait"):
+            if getattr(self, name) is not None:
+                to_seconds(name, getattr(self, name))
+
+    @classmethod
+    def known(cls, values: dict[str, Any]) -> WaitOptions:
+        """Take what another process stored; it may be of another release, which has further options."""
+        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the options as JSON."""
+        return asdict(self)
 
     @property
-    def spread(self) -> float:
-        """Seconds over which waits that begin together spread their first looks."""
-        return JITTERED_SPREAD if self.interval is None else min(self.interval, SPREAD)
+    def first_deadline(self) -> float | None:
+        """When the wait is over, in seconds since the epoch; ``None`` for never."""
+        return min((end for end in (self.deadline, self.execution_deadline) if end is not None), default=None)
 
-    def pause(self, waited: float, looks: int, rng: random.Random, *, took: float = 0.0) -> float:
+    @property
+    def first_timeout(self) -> Deadline:
+        """Which of the two timeouts ends the wait."""
+        return (
+            "execution_timeout"
+            if self.execution_deadline is not None and self.execution_deadline == self.first_deadline
+            else "timeout"
+        )
+
+    def startup_jitter(self, rng: random.Random) -> float:
+        """Seconds before the first poll, so that not all waits poll at once when a triggerer starts."""
+        spread = (
+            ADAPTIVE_STARTUP_SPREAD if self.poll_interval is None else min(self.poll_interval, STARTUP_SPREAD)
+        )
+        # A few moments for all: to wake up for each of a thousand waits costs more than their polls do.
+        return rng.randrange(5) / 5 * spread
+
+    def interval(self, waited: float, polls: int, rng: random.Random, *, took: float = 0.0) -> float:
         """
-        Seconds until the next look.
+        Seconds from one poll that succeeded to the next.
 
         :param waited: seconds since the wait began.
-        :param looks: how many looks there were, from 1.
+        :param polls: how many polls there were, from 1.
         :param took: seconds since the last of them began. An interval counts from there, in whole intervals
-            if an answer is slow: waits that all had to wait for Census do not look together from then on.
+            if a response is slow: waits that all had to wait for Census do not poll together from then on.
         """
-        if self.interval is None:
-            grown = min(LONGEST, max(SHORTEST, SHARE * waited))
-            return max(self.shortest, grown * rng.uniform(*JITTER))
+        if self.poll_interval is None:
+            return min(MAX_POLL_INTERVAL, max(MIN_POLL_INTERVAL, POLL_FRACTION * waited)) * rng.uniform(
+                *JITTER
+            )
         if not self.exponential_backoff:
-            pause = self.interval - (took % self.interval if self.interval else 0.0)
-            return pause if pause >= self.interval / 2 else pause + self.interval
-        step = max(int(self.interval * 2.0 ** min(looks - 2, 60)), 1)
-        pause = step + rng.uniform(0, step)
-        return pause if self.max_wait is None else min(self.max_wait, pause)
+            delay = self.poll_interval - (took % self.poll_interval)
+            return delay if delay >= self.poll_interval / 2 else delay + self.poll_interval
+        step = max(int(self.poll_interval * 2.0 ** min(polls - 2, 60)), 1)
+        delay = step + rng.uniform(0, step)
+        return delay if self.max_wait is None else min(self.max_wait, delay)
 
 
-@dataclass
-class Rush:
+def next_poll(interval: float, failures: int, failure: CensusError | None, rng: random.Random) -> float:
     """
-    Waits that begin together, so that they look one after the other.
+    Seconds until the next poll: the interval, but soon after a poll that failed, and less and less soon.
 
-    :ivar first: when the first of them began, in seconds of some clock.
-    :ivar last: when the last one did.
-    :ivar waits: how many they are.
+    :param interval: seconds after a poll that succeeded.
+    :param failures: how many polls in a row have failed.
+    :param failure: what the last one failed with, if it did.
     """
-
-    first: float = 0.0
-    last: float = float("-inf")
-    waits: int = 0
-
-    def join(self, now: float, spread: float) -> float:
-        """
-        Tell how many seconds a wait that begins now leaves to the others before its first look.
-
-        :param spread: seconds over which they spread.
-        """
-        if now > self.last + LULL:
-            self.first, self.waits = now, 0
-        group, place = divmod(self.waits * GOLDEN % 1 * GROUPS, 1)
-        turn = (group + int(place * PARTS) / PARTS * BURST) / GROUPS
-        self.last, self.waits = now, self.waits + 1
-        return max(0.0, self.first + turn * spread - now)
+    if failure is None or isinstance(failure, CensusAuthError):
+        return interval
+    delay = retries.backoff(failures, failure, rng=rng, maximum=max(retries.MAX_BACKOFF, 2 * interval))
+    return delay if getattr(failure, "retry_after", None) is None else max(interval, delay)

@@ -1,12 +1,13 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""The one place that reads what Census answers: status, headers and bytes to data, a page, or an error."""
+"""The one place that reads what Census responds: status, headers and bytes to data, a page, or an error."""
 
 from __future__ import annotations
 
 import functools
 import html
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
-from airflow_provider_census.api.request import JsonObject, Request
+from airflow_provider_census.api.request import JsonObject, Request, Response
 from airflow_provider_census.exceptions import (
     CensusApiError,
     CensusAuthError,
@@ -25,14 +26,26 @@ from airflow_provider_census.exceptions import (
 
 T = TypeVar("T")
 
-LONGEST_ANSWER = 8 * 1024 * 1024
-"""Bytes of an answer that are read; more than that is an error, so that no answer can fill the memory."""
+MAX_BODY = 8 * 1024 * 1024
+"""Bytes of a response that are read; a longer one is an error, so that none can fill the memory."""
 
-LONGEST_EXCERPT = 300
-"""Characters of an unexpected answer that an error message quotes."""
+MAX_EXCERPT = 300
+"""Characters of an unexpected response that an error message quotes."""
 
-SEARCHED = 8192
-"""Characters of it that are searched for them: enough for the API token not to be cut through unseen."""
+MAX_MESSAGE = 2000
+"""Characters of Census' own words that an error message quotes."""
+
+MAX_DEPTH = 50
+"""Levels of nesting that are kept of what Census responds."""
+
+MAX_DIGITS = 18
+"""Digits of a whole number, sign included, that surely fits into 64 bits."""
+
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""Characters that a database or an encoding cannot hold."""
+
+HEADERS = ("date", "retry-after", "location")
+"""The headers that are read; no other is kept."""
 
 ERRORS: dict[int, type[CensusApiError]] = {
     401: CensusAuthError,
@@ -43,23 +56,34 @@ ERRORS: dict[int, type[CensusApiError]] = {
 
 
 @dataclass(frozen=True)
-class Reply:
+class HTTPResponse:
     """
-    One HTTP answer as a transport received it.
+    One HTTP response, without the API token, whoever echoes it.
 
     :ivar status: the HTTP status.
-    :ivar headers: the headers, names in lower case.
-    :ivar body: the decompressed body, whole, or cut at one byte over :data:`LONGEST_ANSWER`. It may repeat
-        the API token, so it is not part of the ``repr``.
+    :ivar headers: those of :data:`HEADERS` that it has, names in lower case.
+    :ivar body: the decompressed body, whole, or cut at one byte over :data:`MAX_BODY`.
     """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
+    @classmethod
+    def received(cls, status: int, headers: Mapping[str, str], body: bytes, token: str) -> HTTPResponse:
+        """
+        Take a response in at the door: what comes after it cannot show the API token.
+
+        :param headers: all headers; names match whatever their case, as the HTTP libraries have it.
+        """
+        kept = {name: headers[name] for name in HEADERS if name in headers}
+        if "location" in kept:
+            kept["location"] = redact(token, kept["location"].encode("utf-8", "replace")).decode()
+        return cls(status, kept, redact(token, body))
+
     @property
     def date(self) -> float | None:
-        """Census' clock when it answered, in seconds since the epoch."""
+        """Census' clock when it responded, in seconds since the epoch."""
         return _epoch(self.headers.get("date", ""))
 
     @property
@@ -79,11 +103,11 @@ class Page(Generic[T]):
     """
     One page of a list.
 
-    :ivar items: what stands on it.
+    :ivar items: what it lists.
     :ivar number: its number, where Census says so.
     :ivar next_page: the number of the next page; ``None`` on the last one, and where Census does not say.
     :ivar next_url: the address of the next page, where Census says so.
-    :ivar numbered: whether the answer says what comes next at all.
+    :ivar numbered: whether the response says what comes next at all.
     """
 
     items: list[T]
@@ -93,87 +117,105 @@ class Page(Generic[T]):
     numbered: bool = False
 
 
-def read(request: Request[T], reply: Reply, secret: str = "", hints: Mapping[int, str] | None = None) -> T:
+def parse(request: Request[T], response: HTTPResponse, hints: Mapping[int, str] | None = None) -> Response[T]:
     """
-    Take an answer to what its request declared as such.
+    Take a response to what its request declared as such.
 
-    :param secret: the API token, which no error message quotes, whoever echoes it.
-    :param hints: what to tell a person besides an HTTP status, to go on with after a semicolon.
+    :param hints: what to say to a person besides an HTTP status; an error appends it after a semicolon.
     :raises CensusApiError: for everything else, with the HTTP status, Census' own words, method and path.
     """
-    answer = _read(request, reply, secret, hints)
-    del secret  # which error reports that show local variables would show
-    if isinstance(answer, CensusApiError):
-        raise answer
-    return answer
-
-
-def _read(
-    request: Request[T], reply: Reply, secret: str, hints: Mapping[int, str] | None
-) -> T | CensusApiError:
-    body, flaw = _decode(reply, secret)
-    status, refused = _status(reply, body)
+    body, flaw = _decode(response)
+    status, word = response.status, (body or {}).get("status")
+    refused = not 200 <= status < 300 or word == "error"
+    if not refused and isinstance(word, int):  # the body of an error may say so, too
+        status, refused = (word if 400 <= word < 600 else status), True
     if refused:
         if 300 <= status < 400:
-            problem = _redirect(reply)
+            problem = _redirect(response)
         else:
-            problem = _said(body, secret) or _excerpt(reply.body, secret) or "no message"
-        return _error(request, reply, status, problem, secret, hint=(hints or {}).get(status, ""))
+            problem = _message(body) or _excerpt(response.body) or "no message"
+        raise _error(request, response, status, problem, hint=(hints or {}).get(status, ""))
     if body is not None:
         try:
-            return request.answer(body)
+            return Response(request.parse(body), response.date)
         except (LookupError, TypeError) as error:
-            flaw = _cut(f"the answer is not what the request is for: {error.args[0]}", secret)
+            flaw = _cut(f"the response is not what the request is for: {error.args[0]}")
             if isinstance(body.get("message"), str):
-                flaw = f"{body['message']} ({flaw})"
-    return _error(request, reply, status, flaw or "", secret, unusable=True)
+                flaw = f"{_cut(body['message'], MAX_MESSAGE)} ({flaw})"
+    raise _error(request, response, status, flaw or "", unusable=True)
 
 
 def _error(
     request: Request[Any],
-    reply: Reply,
+    response: HTTPResponse,
     status: int,
     message: str,
-    secret: str,
     *,
     hint: str = "",
     unusable: bool = False,
 ) -> CensusApiError:
-    message = message.encode("utf-8", "replace").decode()
+    message = storable(message)
     text = f"{request} was answered with HTTP {status}: {message}"
     if hint:
         text = f"{text.rstrip('.')}; {hint}."
     return ERRORS.get(status, CensusApiError)(
-        hide(secret, text),
+        text,
         status_code=status,
-        message=hide(secret, message),
+        message=message,
         method=request.method,
         path=request.path,
-        retry_after=reply.retry_after,
+        retry_after=response.retry_after,
         unusable=unusable,
     )
 
 
-def hide(secret: str, text: str) -> str:
-    """Put stars where a text has the secret, as it is or as JSON, HTML and URLs write its characters."""
-    if not secret:
+def redact(token: str, text: bytes) -> bytes:
+    """Put stars where a text has the token, as it is or as JSON, HTML and URLs write its characters."""
+    if not token:
         return text
-    forms = (
-        rf"(?:\\?{re.escape(char)}|(?i:\\u{ord(char):04x}|%{ord(char):02x}|&#0*{ord(char)};|&#x0*{ord(char):x};)"
-        rf"|{re.escape(html.escape(char))})"
-        for char in secret
-    )
-    return re.sub("".join(forms), "***", text)
+    text = text.replace(token.encode(), b"***")
+    if any(sign in text for sign in (b"\\", b"%", b"&")):  # else nothing in it can be written otherwise
+        text = _escaped(token).sub(b"***", text)
+    return text
+
+
+@functools.lru_cache(maxsize=32)
+def _escaped(token: str) -> re.Pattern[bytes]:
+    r"""
+    Make a pattern of the ways to write each character of a token.
+
+    They begin with different characters, as long as the token has no ``\``, ``%`` or ``&``; so a text is read
+    once, however much of the token it has.
+    """
+    return re.compile("".join(map(_forms, token)).encode())
+
+
+def _forms(char: str) -> str:
+    code = ord(char)
+
+    def digits(number: str) -> str:
+        return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in number)
+
+    named = html.escape(char).removeprefix("&") if char in "&<>\"'" else ""
+    entity = rf"&(?:#0*{code};|#[xX]0*{digits(f'{code:x}')};" + (f"|{named})" if named else ")")
+    unicode = rf"\\(?:[uU]{digits(f'{code:04x}')}" + (rf"|{re.escape(char)})" if char in '/"\\' else ")")
+    return f"(?:{re.escape(char)}|%{digits(f'{code:02x}')}|{entity}|{unicode})"
 
 
 def data_object(body: JsonObject) -> Any:
     """Take ``data``, an object."""
-    return _typed(body, "data", dict)
+    data = body.get("data")
+    if not isinstance(data, dict):
+        raise TypeError(f"data should be an object, it is {_json(data) if 'data' in body else 'missing'}")
+    return data
 
 
 def data_list(body: JsonObject) -> Any:
     """Take ``data``, a list."""
-    return _typed(body, "data", list)
+    data = body.get("data")
+    if not isinstance(data, list):
+        raise TypeError(f"data should be a list, it is {_json(data) if 'data' in body else 'missing'}")
+    return data
 
 
 def data_id(keys: tuple[str, ...], body: JsonObject) -> int:
@@ -198,7 +240,7 @@ def refresh_key_of(body: JsonObject) -> str:
 
 
 def refresh_status(body: JsonObject) -> str:
-    """Take how far a refresh is, which stands in ``data``, or where other answers say how they went."""
+    """Take how far a refresh is, which stands in ``data``, or where other responses say how they went."""
     data = body.get("data")
     status = data.get("status") if isinstance(data, dict) else body.get("status")
     if not isinstance(status, str):
@@ -207,7 +249,7 @@ def refresh_status(body: JsonObject) -> str:
 
 
 def nothing(body: JsonObject) -> None:
-    """Take nothing: that Census answered without an error is the answer."""
+    """Take nothing: that Census responded without an error is the result."""
 
 
 def page(body: JsonObject) -> Page[Any]:
@@ -233,51 +275,64 @@ def _number(pagination: Mapping[str, Any], key: str) -> int | None:
     return value
 
 
-def _typed(body: JsonObject, key: str, kind: type) -> Any:
-    if not isinstance(body.get(key), kind):
-        found = _json(body[key]) if key in body else "missing"
-        raise TypeError(f"{key} should be {'an object' if kind is dict else 'a list'}, it is {found}")
-    return body[key]
-
-
-def _decode(reply: Reply, secret: str) -> tuple[JsonObject | None, str | None]:
+def _decode(response: HTTPResponse) -> tuple[JsonObject | None, str | None]:
     """Decode a body; a body that is no JSON object has a flaw instead."""
-    if len(reply.body) > LONGEST_ANSWER:
-        return None, f"the answer is longer than {LONGEST_ANSWER // 1024**2} MiB"
-    if not reply.body.strip():
-        return None, "the answer has no body"
+    if len(response.body) > MAX_BODY:
+        return None, f"the response is longer than {MAX_BODY // 1024**2} MiB"
+    if not response.body.strip():
+        return None, "the response has no body"
     try:
-        body = json.loads(reply.body)
+        # UTF-8, as JSON must be: given bytes, json guesses the encoding, and lets half a character through.
+        body = DECODER.decode(response.body.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
-        return None, f"the answer is not JSON: {_excerpt(reply.body, secret)}"
+        return None, f"the response is not JSON: {_excerpt(response.body)}"
     if not isinstance(body, dict):
-        return None, f"the answer is not a JSON object: {_excerpt(reply.body, secret)}"
+        return None, f"the response is not a JSON object: {_excerpt(response.body)}"
+    nesting = response.body.count(b"{") + response.body.count(b"[")
+    if nesting > MAX_DEPTH or rb"\u" in response.body:  # seldom, and a poll is cheaper without
+        body = storable(body)
     return body, None
 
 
-def _status(reply: Reply, body: JsonObject | None) -> tuple[int, bool]:
-    """Tell the status, which the body of an error may state as well, and whether it is a refusal."""
-    word = (body or {}).get("status")
-    if not 200 <= reply.status < 300:
-        return reply.status, True
-    if isinstance(word, int):
-        return (word if 400 <= word < 600 else reply.status), True
-    return reply.status, word == "error"
+DECODER = json.JSONDecoder(
+    parse_int=lambda digits: int(digits) if len(digits) <= MAX_DIGITS else digits,
+    parse_float=lambda digits: number if math.isfinite(number := float(digits)) else None,
+    parse_constant=lambda _: None,
+)
+"""It makes a whole number beyond :data:`MAX_DIGITS` its digits, and a number that is none ``None``."""
 
 
-def _said(body: JsonObject | None, secret: str) -> str | None:
+def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """
+    Replace what JSON can hold and a database, an XCom or a message between Airflow's processes cannot.
+
+    Half a character and NUL become the replacement character, and what is nested deeper than
+    :data:`MAX_DEPTH` an ellipsis; of numbers there are only those that :data:`DECODER` makes.
+    """
+    if isinstance(value, str):
+        return value if value.isascii() and "\0" not in value else UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, (dict, list)) and depth == 0:
+        return "…"
+    if isinstance(value, dict):
+        return {storable(key): storable(each, depth - 1) for key, each in value.items()}
+    if isinstance(value, list):
+        return [storable(each, depth - 1) for each in value]
+    return value
+
+
+def _message(body: JsonObject | None) -> str | None:
     """Find Census' own words in an error body."""
     if not body:
         return None
     words = body.get("message") or body.get("error") or body.get("errors")
     if isinstance(words, str):
-        return words
-    return _cut(_json(words or body), secret) if words or body.keys() - {"status"} else "no message"
+        return _cut(words, MAX_MESSAGE)
+    return _cut(_json(words or body)) if words or body.keys() - {"status"} else "no message"
 
 
-def _redirect(reply: Reply) -> str:
+def _redirect(response: HTTPResponse) -> str:
     try:
-        target = urlsplit(reply.headers.get("location", ""))
+        target = urlsplit(response.headers.get("location", ""))
         place = f"{target.scheme}://{target.hostname}" if target.hostname else "another path of the same host"
     except ValueError:
         place = "an address that is none"
@@ -287,17 +342,15 @@ def _redirect(reply: Reply) -> str:
     )
 
 
-def _excerpt(body: bytes, secret: str) -> str:
+def _excerpt(body: bytes) -> str:
     """Quote the beginning of a text, without tags and line breaks."""
-    text = hide(secret, body[:SEARCHED].decode("utf-8", "replace"))[: SEARCHED // 2]
+    text = body[: 16 * MAX_EXCERPT].decode("utf-8", "replace")
     text = re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>", " ", text)
-    return _cut(" ".join("".join(char if char.isprintable() else " " for char in text).split()), secret)
+    return _cut(" ".join("".join(char if char.isprintable() else " " for char in text).split()))
 
 
-def _cut(text: str, secret: str) -> str:
-    """Take the beginning of a text, and nothing of a secret that stands at its end."""
-    text = hide(secret, text[:SEARCHED])
-    return text if len(text) <= LONGEST_EXCERPT else text[:LONGEST_EXCERPT] + "…"
+def _cut(text: str, length: int = MAX_EXCERPT) -> str:
+    return text if len(text) <= length else text[:length] + "…"
 
 
 def _json(value: object) -> str:
@@ -307,7 +360,7 @@ def _json(value: object) -> str:
         return "nested too deep"
 
 
-@functools.lru_cache(maxsize=64)  # a thousand waits get hundreds of answers of the same second
+@functools.lru_cache(maxsize=64)  # a thousand waits get hundreds of responses of the same second
 def _epoch(date: str) -> float | None:
     try:
         moment = parsedate_to_datetime(date)

@@ -1,47 +1,50 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""Which failures are worth another try, and after how long."""
+"""Which failures are worth another attempt, and after how long."""
 
 from __future__ import annotations
 
-import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_census.api.request import Request
-from airflow_provider_census.exceptions import (
-    CensusApiError,
-    CensusAuthError,
-    CensusConnectionError,
-    CensusError,
-)
+from airflow_provider_census.exceptions import CensusApiError, CensusConnectionError
+
+if TYPE_CHECKING:
+    import random
+
+    from airflow_provider_census.api.request import Request
 
 TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""HTTP statuses that a later try may not meet again."""
+"""HTTP statuses that a later attempt may not meet again."""
 
-FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 30.0
-LONGEST_RETRY_AFTER = 120.0
-LONGEST_IN_ALL = 300.0
-"""Seconds: the pause before the second try, the longest pause of our own, the longest that Census may ask
-for, and how long after the first try the last one may begin."""
+FIRST_BACKOFF = 1.0
+"""Seconds before the second attempt, at most; they double with each further one."""
+
+MAX_BACKOFF = 30.0
+"""Seconds between two attempts at most, unless a caller names another limit."""
+
+MAX_RETRY_AFTER = 120.0
+"""Seconds at most that a ``Retry-After`` of Census' is heeded."""
+
+MAX_RETRY_TIME = 300.0
+"""Seconds after the first attempt within which a transport may begin the last one."""
 
 
-def worth_repeating(request: Request[Any], error: BaseException) -> bool:
-    """Tell whether to send this request again after this failure."""
-    if request.once:
+def is_retryable(request: Request[Any], error: BaseException) -> bool:
+    """Tell whether a transport may send this request again after this failure."""
+    if not request.retry:
         return False
-    if surely_not_done(error):
+    if not_processed(error):
         return True
     if isinstance(error, CensusConnectionError):
-        return request.repeatable
+        return request.idempotent
     return (
         isinstance(error, CensusApiError)
-        and request.repeatable
+        and request.idempotent
         and (error.unusable or error.status_code in TEMPORARY)
     )
 
 
-def surely_not_done(error: BaseException) -> bool:
+def not_processed(error: BaseException) -> bool:
     """
     Tell whether Census surely did not carry out a request that failed like this, yet may next time.
 
@@ -54,14 +57,14 @@ def surely_not_done(error: BaseException) -> bool:
     return error.status_code == 429 or (error.status_code == 503 and error.retry_after is not None)
 
 
-def maybe_done(error: BaseException) -> bool:
+def outcome_unknown(error: BaseException) -> bool:
     """
     Tell whether Census may have carried out a request that failed like this.
 
     That is so if the connection broke after the request left, if a server or a proxy between gave up, and if
-    the answer is unusable. An error of any other kind is Census' refusal.
+    the response is unusable. An error of any other kind is Census' refusal.
     """
-    if surely_not_done(error):
+    if not_processed(error):
         return False
     if isinstance(error, CensusConnectionError):
         return True
@@ -70,28 +73,26 @@ def maybe_done(error: BaseException) -> bool:
     )
 
 
-def pause(attempt: int, error: BaseException | None, rng: random.Random) -> float:
+def backoff(
+    attempt: int,
+    error: BaseException | None = None,
+    *,
+    rng: random.Random | None = None,
+    maximum: float = MAX_BACKOFF,
+) -> float:
     """
-    Seconds to wait after a failed try: what Census asked for, else exponential backoff with full jitter.
+    Seconds until the next attempt: what Census asked for, else exponential backoff with jitter.
 
-    :param attempt: the number of the try that failed, from 1.
+    It is what everything waits by that tries again: a transport, a poll that failed, a connection that
+    Airflow does not give, the search for a lost sync run.
+
+    :param attempt: the number of the attempt that failed, from 1.
+    :param error: what it failed with; its ``Retry-After`` counts.
+    :param rng: source of the jitter, which takes off up to half; without it there is none.
+    :param maximum: seconds at most without a ``Retry-After``.
     """
     asked = getattr(error, "retry_after", None)
     if asked is not None:
-        return float(min(asked, LONGEST_RETRY_AFTER))
-    return rng.uniform(0.0, min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt - 1, 10)))
-
-
-def next_look(interval: float, missed: int, failure: CensusError | None, rng: random.Random) -> float:
-    """
-    Seconds from one look at something to the next: as usual, but soon after one that failed.
-
-    :param interval: what is usual.
-    :param missed: how many looks in a row have failed.
-    :param failure: what the last one failed with, if it did.
-    """
-    if getattr(failure, "retry_after", None) is not None:
-        return max(interval, pause(missed, failure, rng))
-    if failure is None or isinstance(failure, CensusAuthError):
-        return interval
-    return min(interval, pause(missed, failure, rng))
+        return float(min(asked, MAX_RETRY_AFTER))
+    delay = min(maximum, FIRST_BACKOFF * 2.0 ** min(attempt - 1, 20))
+    return delay if rng is None else delay * rng.uniform(0.5, 1.0)

@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
-from airflow_provider_census.api.types import Sync
 from airflow_provider_census.exceptions import CensusLookupError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_census.api.types import Sync
 
 
 def with_label(syncs: Sequence[Sync], label: str) -> Sync:

@@ -3,13 +3,21 @@
 """
 The shapes that Census documents, under Census' own names.
 
-An answer may hold more than its shape says, and Census leaves out what it does not know: these types help
+A response may hold more than its shape says, and Census leaves out what it does not know: these types help
 an editor, nothing is dropped or converted.
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
+
+Operation = Literal["append", "insert", "mirror", "update", "upsert"]
+ArrayOperation = Literal["merge", "overwrite"]
+ConstantType = Literal["boolean", "datetime", "number", "text"]
+ScheduleFrequency = Literal[
+    "never", "continuous", "quarter_hourly", "hourly", "daily", "weekly", "expression"
+]
+ScheduleDay = Literal["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
 
 
 class Column(TypedDict):
@@ -161,7 +169,7 @@ class Constant(TypedDict):
     """A constant that a mapping writes into every record."""
 
     value: Any
-    type: Literal["boolean", "datetime", "number", "text"]
+    type: ConstantType
 
 
 class SourceAttributes(TypedDict, total=False):
@@ -191,7 +199,7 @@ Mapping = TypedDict(
         "is_primary_identifier": bool,
         "generate_field": bool,
         "preserve_values": bool,
-        "operation": Literal["merge", "overwrite"],
+        "operation": ArrayOperation,
         "lookup_object": str,
         "lookup_field": str,
         "object": str,
@@ -205,14 +213,12 @@ class NewSync(TypedDict, total=False):
     """The body that creates a sync, as the API document has it."""
 
     label: str
-    operation: Literal["append", "insert", "mirror", "update", "upsert"]
+    operation: Operation
     source_attributes: SourceAttributes
     destination_attributes: DestinationAttributes
     mappings: list[Mapping]
-    schedule_frequency: Literal[
-        "never", "continuous", "quarter_hourly", "hourly", "daily", "weekly", "expression"
-    ]
-    schedule_day: Literal["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
+    schedule_frequency: ScheduleFrequency
+    schedule_day: ScheduleDay
     schedule_hour: int
     schedule_minute: int
     paused: bool

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_census.api.request import Request
+if TYPE_CHECKING:
+    from airflow_provider_census.api.request import Request
 
 T = TypeVar("T")
 

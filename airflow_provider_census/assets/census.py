@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
-from airflow_provider_census.api.connection import DEFAULT_HOST, LABEL
-from airflow_provider_census.api.request import any_id, path
+from airflow_provider_census.api.settings import DEFAULT_HOST, LABEL
+from airflow_provider_census.api.validation import check_id
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Asset
@@ -31,8 +31,8 @@ def sync_asset(sync_id: int | str, *, host: str = DEFAULT_HOST, **arguments: Any
     """
     from airflow.providers.common.compat.sdk import Asset
 
-    checked = any_id("sync_id", sync_id)
-    uri = sanitize_uri(urlsplit(f"{SCHEME}://{host}{path('syncs', checked)}"))
+    checked = check_id("sync_id", sync_id)
+    uri = sanitize_uri(urlsplit(f"{SCHEME}://{host}/syncs/{quote(checked, safe='')}"))
     return Asset(uri=urlunsplit(uri), **arguments)
 
 
@@ -56,7 +56,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
         raise ValueError(
             f"the URI of a Census sync is such as {SCHEME}://{DEFAULT_HOST}/syncs/52; not {urlunsplit(uri)!r}"
         )
-    sync_id = any_id("the id of the sync in the URI", last)
+    sync_id = check_id("the id of the sync in the URI", last)
     host = f"[{uri.hostname}]" if ":" in uri.hostname else uri.hostname
     return SplitResult(
         SCHEME,

@@ -6,46 +6,53 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import random
+import sys
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
-from airflow_provider_census.api import connection, endpoints, flows, sync_runs, syncs
-from airflow_provider_census.api.polling import Polling
-from airflow_provider_census.api.request import Request, name
-from airflow_provider_census.api.types import Sync, SyncRun
+from airflow_provider_census.api import endpoints, syncs
+from airflow_provider_census.api.pagination import Pages, fetch_all
+from airflow_provider_census.api.polling import WaitOptions
+from airflow_provider_census.api.request import Request
+from airflow_provider_census.api.settings import Settings, check_api_version, read_settings
+from airflow_provider_census.api.triggering import RunsSnapshot, trigger_sync
+from airflow_provider_census.api.validation import check_name
 from airflow_provider_census.api.versions import END_OF_V1
+from airflow_provider_census.api.waiters import RefreshWaiter, SyncRunWaiter, Waiter, wait
 from airflow_provider_census.exceptions import CensusError
-from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
-from airflow_provider_census.loading import load
-from airflow_provider_census.warning import deprecated
+from airflow_provider_census.hooks.old_methods import OldMethods
+from airflow_provider_census.hooks.operations import lift, lift_lazily
+from airflow_provider_census.transports.driver import adrive, drive
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
     from airflow.providers.common.compat.sdk import Connection
 
-    from airflow_provider_census.transports.triggerer import TriggererTransport
-    from airflow_provider_census.transports.worker import WorkerTransport
+    from airflow_provider_census.api.flow import Flow
+    from airflow_provider_census.api.types import Sync, SyncRun
+    from airflow_provider_census.transports.aiohttp import AiohttpTransport
+    from airflow_provider_census.transports.requests import RequestsTransport
 
-P = ParamSpec("P")
 T = TypeVar("T")
-M = TypeVar("M", bound=Callable[..., Any])
 
-
-CLAIMED: defaultdict[str, set[int]] = defaultdict(set)
+OWNED_RUN_IDS: defaultdict[str, set[int]] = defaultdict(set)
 """Ids of the runs that tasks of this process started or took for theirs, by host."""
 
+AIOHTTP = "airflow_provider_census.transports.aiohttp"
+"""The transport of an event loop, which a worker does not pay for."""
 
-TOLD: set[str] = set()
-"""The versions of the API whose end this process has told."""
+NOTIFIED: set[str] = set()
+"""The versions of the API whose end this process has reported."""
 
 END_OF_V1_NOTICE = (
     f"Census switches API v1 off on {END_OF_V1}. To switch, make an Activations personal access token in "
@@ -54,53 +61,13 @@ END_OF_V1_NOTICE = (
 )
 
 
-def lift(endpoint: Callable[P, Request[T]]) -> Callable[Concatenate[CensusHook, P], T]:
-    """Turn an operation of the API into a method that carries it out; name, docstring and signature stay."""
-
-    def method(self: CensusHook, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.run(endpoint(*args, **kwargs))
-
-    return _named(method, endpoint, endpoint.__name__)
-
-
-def lift_lazily(
-    endpoint: Callable[P, Request[list[T]]],
-) -> Callable[Concatenate[CensusHook, P], Iterator[T]]:
-    """Turn a listing operation into a method that reads a page whenever the one before it is used up."""
-
-    def method(self: CensusHook, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        return self.iterate(endpoint(*args, **kwargs))
-
-    name = endpoint.__name__
-    named = _named(method, endpoint, name.replace("list_", "iter_", 1), "Iterator")
-    named.__doc__ = (
-        f"Go through what :meth:`{name}` lists, one page in memory at a time; its arguments are the same."
-    )
-    return named
-
-
-def _named(method: M, endpoint: Callable[..., Any], name: str, answer: str = "") -> M:
-    """Give a method the signature, the annotations and the documentation of an operation."""
-    functools.update_wrapper(method, endpoint)
-    signature = inspect.signature(endpoint)
-    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    returns = str(signature.return_annotation).removeprefix("Request[").removesuffix("]")
-    returns = answer + returns.removeprefix("list") if answer else returns
-    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[this, *signature.parameters.values()], return_annotation=returns
-    )
-    method.__annotations__ = {**endpoint.__annotations__, "return": returns}
-    method.__name__, method.__qualname__ = name, f"CensusHook.{name}"
-    return method
-
-
-class CensusHook(BaseHook):
+class CensusHook(OldMethods, BaseHook):
     """
     Talk to the Census API with the token of an Airflow connection.
 
     A method for every operation; :meth:`run` and :meth:`arun` send what the functions of
-    :mod:`~airflow_provider_census.api.endpoints` make. Failures that may pass are tried again: reading and
-    cancelling always, all else only if it surely did not happen.
+    :mod:`~airflow_provider_census.api.endpoints` make. Failures that may pass are retried: reading and
+    cancelling always, all else only if it was surely not processed.
 
     :param census_conn_id: id of the connection, of type ``census``.
     :param api_version: version of the API, ``v1`` or ``v2``; without it, the connection's counts.
@@ -115,9 +82,9 @@ class CensusHook(BaseHook):
 
     def __init__(self, census_conn_id: str = default_conn_name, api_version: str | None = None) -> None:
         super().__init__()
-        self.census_conn_id = name("census_conn_id", census_conn_id)
-        self.api_version = None if api_version is None else connection.api_version(api_version)
-        self._settings: connection.Settings | None = None
+        self.census_conn_id = check_name("census_conn_id", census_conn_id)
+        self.api_version = None if api_version is None else check_api_version(api_version)
+        self._settings: Settings | None = None
 
     list_syncs = lift(endpoints.list_syncs)
     get_sync = lift(endpoints.get_sync)
@@ -198,39 +165,57 @@ class CensusHook(BaseHook):
     iter_datasets = lift_lazily(endpoints.list_datasets)
     iter_webhooks = lift_lazily(endpoints.list_webhooks)
 
-    def trigger_sync(self, sync_id: int | str, *, force_full_sync: bool = False) -> int:
+    def trigger_sync(
+        self,
+        sync_id: int | str,
+        *,
+        force_full_sync: bool = False,
+        snapshot: RunsSnapshot | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> int:
         """
         Start a run of a sync, and never two, whatever happens to the request on its way.
 
-        If nobody knows whether a request arrived, this looks for the run that it may have started, and only
-        sends another one if there is none.
+        If it is unknown whether a request was processed, this searches for the run that it may have started,
+        and only sends another one if there is none.
 
         :param sync_id: id of the sync.
         :param force_full_sync: sync all records instead of the changed ones; append syncs do not support it.
+        :param snapshot: what :meth:`snapshot_runs` gave, if the caller has use for it; else it is taken now.
+        :param sleep: waits for so many seconds.
         :returns: the id of the new run.
         :raises ValueError: if an argument is not what it should be.
         :raises CensusNotFoundError: if there is no such sync.
         :raises CensusApiError: if Census does not start it.
         :raises CensusConnectionError: if Census cannot be reached, or nobody knows what came of the request.
         """
-        endpoints.trigger_sync(sync_id, force_full_sync=force_full_sync)  # refuses bad arguments at once
-        before = None
-        with suppress(CensusError):  # then Census' clock alone must tell our run from another one
-            before = self.drive(flows.survey(sync_id, once=True))
-        return self.drive(self.starting(sync_id, force_full_sync, before))
-
-    def starting(self, sync_id: int | str, full_sync: bool, before: flows.Before | None) -> flows.Flow[int]:
-        """Make the flow that starts a run, for a caller who drives it."""
-        return flows.trigger_sync(
+        request = endpoints.trigger_sync(sync_id, force_full_sync=force_full_sync)
+        if snapshot is None:
+            with suppress(CensusError):  # then Census' clock alone must tell our run from another one
+                snapshot = self.snapshot_runs(sync_id, retry=False)
+        settings = self.settings
+        flow = trigger_sync(
+            request,
             sync_id,
-            force_full_sync=full_sync,
-            attempts=self.settings.attempts,
-            claimed=CLAIMED[self.settings.base_url],
+            full_sync=force_full_sync,
+            attempts=settings.attempts,
+            owned_run_ids=OWNED_RUN_IDS[settings.base_url],
             log=self.log,
             now=time.time,
             rng=random.Random(),
-            before=before,
+            snapshot=snapshot,
         )
+        return self.drive(flow, sleep)
+
+    def snapshot_runs(self, sync_id: int | str, *, retry: bool = True) -> RunsSnapshot:
+        """
+        Take note of a sync's runs, in one request: the newest one, and the one that is running.
+
+        :param sync_id: id of the sync.
+        :param retry: whether to try again if that fails.
+        """
+        request = replace(endpoints.newest_sync_runs(sync_id), retry=retry)
+        return RunsSnapshot.of(self._transport.send(request))
 
     def iterate(self, request: Request[list[T]]) -> Iterator[T]:
         """
@@ -241,10 +226,10 @@ class CensusHook(BaseHook):
         if not request.paged:
             yield from self.run(request)
             return
-        pages = flows.Pages(request, self.settings.base_url)
+        pages = Pages(request, self.settings.base_url)
         while pages.next is not None:
             page = self.run(pages.next)
-            items = pages.took(page)
+            items = pages.advance(page)
             del page
             yield from items
             del items  # or it would stay in memory beside the next one
@@ -263,10 +248,10 @@ class CensusHook(BaseHook):
         Find the one sync that has a label.
 
         :param label: the label, exactly.
-        :raises ValueError: if the label is none that could be looked for.
+        :raises ValueError: if the label is no text, or empty.
         :raises CensusLookupError: if no sync has it, or several have; the message lists near matches.
         """
-        checked = name("label", label)
+        checked = check_name("label", label)
         return syncs.with_label(list(self.iter_syncs()), checked)
 
     def wait_for_sync_run(
@@ -277,15 +262,15 @@ class CensusHook(BaseHook):
         poll_interval: float | None = None,
     ) -> SyncRun:
         """
-        Wait until a sync run has ended, however it has, and tell its progress in the log.
+        Wait until a sync run has ended, however it has, and report its progress in the log.
 
         :param timeout: seconds to wait at most; ``None`` for as long as it takes.
-        :param poll_interval: seconds between two looks; ``None`` lets them grow with the time waited.
+        :param poll_interval: seconds between two polls; ``None`` lets them grow with the time waited.
         :returns: the finished run; ``status`` and ``canceled`` say how it ended.
-        :raises CensusTimeoutError: if the run goes on after that time.
+        :raises CensusTimeoutError: if the run is still running after that time.
         """
-        watch = flows.Watch(sync_run_id, self.log, time.time)
-        return cast(SyncRun, self._wait(watch, timeout, poll_interval))
+        waiter = SyncRunWaiter(sync_run_id, self.log, time.time)
+        return cast("SyncRun", self._wait(waiter, timeout, poll_interval))
 
     def wait_for_refresh(
         self,
@@ -299,225 +284,154 @@ class CensusHook(BaseHook):
 
         :param status: what asks for it, such as ``endpoints.get_refresh_source_tables_status(4, key)``.
         :param timeout: seconds to wait at most; ``None`` for as long as it takes.
-        :param poll_interval: seconds between two looks; ``None`` lets them grow with the time waited.
-        :raises CensusTimeoutError: if the refresh goes on after that time.
+        :param poll_interval: seconds between two polls; ``None`` lets them grow with the time waited.
+        :raises CensusTimeoutError: if the refresh is still running after that time.
         :raises CensusError: if it ended otherwise.
         """
-        ended = self._wait(flows.RefreshWatch(status, self.log, time.time), timeout, poll_interval)
+        ended = self._wait(RefreshWaiter(status, self.log, time.time), timeout, poll_interval)
         if ended != "completed":
             raise CensusError(f"The refresh that {status} asks for ended as {ended!r}.")
 
-    def _wait(self, watch: flows.Lookout[T], timeout: float | None, poll_interval: float | None) -> T:
-        now = time.time()
-        return self.drive(
-            flows.wait(
-                watch,
-                Polling(poll_interval),
-                started=now,
-                deadline=None if timeout is None else now + timeout,
-                now=time.time,
-                rng=random.Random(),
-            )
-        )
+    def _wait(self, waiter: Waiter[T], timeout: float | None, poll_interval: float | None) -> T:
+        deadline = None if timeout is None else time.time() + timeout
+        options = WaitOptions(poll_interval, deadline=deadline)
+        return self.drive(wait(waiter, options, now=time.time, rng=random.Random()))
 
     def run(self, request: Request[T]) -> T:
         """
         Send a request from a worker; of a list, follow all the pages.
 
-        :raises CensusApiError: if Census answers with an error, or with what is no answer.
-        :raises CensusConnectionError: if no complete answer arrives.
+        :raises CensusApiError: if Census responds with an error, or with what is no response to the request.
+        :raises CensusConnectionError: if no complete response arrives.
         :raises CensusConfigError: if the connection cannot be used.
+        :raises ValueError: if it is no request, such as the path that ``run`` took in 2.x.
         """
-        return self.drive(flows.fetch(request, self.settings.base_url))
+        if _is_paged(request):
+            pages = cast("Request[list[Any]]", request)
+            return cast("T", self.drive(fetch_all(pages, self.settings.base_url)))
+        return self._transport.send(request).value
 
     async def arun(self, request: Request[T]) -> T:
         """Send a request on an event loop, as :meth:`run` does on a worker."""
         async with self.aopen() as transport:
-            settings = await transport.settings()
-            return await self.adrive(flows.fetch(request, settings.base_url))
+            if _is_paged(request):
+                pages = cast("Request[list[Any]]", request)
+                base_url = (await transport.settings()).base_url
+                return cast("T", await adrive(fetch_all(pages, base_url), transport.send))
+            return (await transport.send(request)).value
 
-    def drive(self, flow: flows.Flow[T], sleep: Callable[[float], None] = time.sleep) -> T:
+    def drive(self, flow: Flow[T], sleep: Callable[[float], None] = time.sleep) -> T:
         """
-        Carry out a flow of :mod:`~airflow_provider_census.api.flows` on a worker.
+        Run a flow of :mod:`~airflow_provider_census.api.flow` on a worker.
 
         :param sleep: waits for so many seconds.
         """
-        transport = self._transport
-        result: Any = None
-        error: CensusError | None = None
-        while True:
-            try:
-                step = flow.send(result) if error is None else flow.throw(error)
-            except StopIteration as stop:
-                return cast(T, stop.value)
-            result = error = None
-            try:
-                if isinstance(step, flows.Pause):
-                    sleep(step.seconds)
-                else:
-                    result = transport.send(step)
-            except CensusError as failure:
-                error = failure
+        return drive(flow, self._transport.send, sleep)
 
     @asynccontextmanager
-    async def aopen(self, *, alone: bool = False) -> AsyncIterator[TriggererTransport]:
+    async def aopen(self, *, shared: bool = True) -> AsyncIterator[AiohttpTransport]:
         """
-        Keep a line to Census on an event loop, which all users of this Airflow connection share there.
+        Open a transport on an event loop; what it needs is shared by all users of this Airflow connection.
 
-        Whatever :meth:`adrive`, :meth:`arun` and :meth:`asettings` do meanwhile goes over it. The connection
-        is looked up once for all, again when Census rejects its token, and every five minutes.
+        The connection is read once for all of them, and again when Census rejects its token.
 
-        :param alone: open a line that nobody shares.
+        :param shared: ``False`` for sockets of its own, which the requests of many waits cannot hold up.
         """
-        triggerer = await load("airflow_provider_census.transports.triggerer")
-        name = object() if alone else (self.census_conn_id, self.api_version)
-        async with triggerer.TriggererTransport.open(
-            name, self._look_up, self.log, self._settings
-        ) as transport:
-            yield transport
-
-    async def adrive(self, flow: flows.Flow[T]) -> T:
-        """Carry out a flow on an event loop, over the line that all users of this connection share there."""
-        result: Any = None
-        error: CensusError | None = None
-        async with self.aopen() as transport:
-            while True:
-                try:
-                    step = flow.send(result) if error is None else flow.throw(error)
-                except StopIteration as stop:
-                    return cast(T, stop.value)
-                result = error = None
-                try:
-                    if isinstance(step, flows.Pause):
-                        await asyncio.sleep(step.seconds)
-                    else:
-                        result = await transport.send(step)
-                except CensusError as failure:
-                    error = failure
+        # The first import takes longer than an event loop may be held.
+        module: Any = sys.modules.get(AIOHTTP) or await asyncio.to_thread(import_module, AIOHTTP)
+        name = (self.census_conn_id, self.api_version) if shared else object()
+        async with module.shared_client(name, self._aread_connection, self._settings) as client:
+            yield module.AiohttpTransport(client, self.log)
 
     @property
-    def settings(self) -> connection.Settings:
+    def settings(self) -> Settings:
         """
         What the connection says, read at first use.
 
         :raises CensusConfigError: if a field is missing or cannot be used.
         """
-        return self._settings or self._look_up_here()
+        return self._settings or self._read_connection()
 
-    async def asettings(self) -> connection.Settings:
+    async def asettings(self) -> Settings:
         """
         What the connection says, for use on an event loop.
 
         :raises CensusConfigError: if a field is missing or cannot be used.
         """
         async with self.aopen() as transport:
-            self._settings = await transport.settings()
-            return self._settings
+            return await transport.settings()
 
-    def _look_up_here(self) -> connection.Settings:
-        self._settings = self._read(self.get_connection(self.census_conn_id))
-        return self._settings
+    def _read_connection(self) -> Settings:
+        return self._use(self.get_connection(self.census_conn_id))
 
-    async def _look_up(self) -> connection.Settings:
-        self._settings = self._read(await get_async_connection(self.census_conn_id))
-        return self._settings
+    async def _aread_connection(self) -> Settings:
+        return self._use(await get_async_connection(self.census_conn_id))
 
-    def _read(self, conn: Connection) -> connection.Settings:
-        settings = connection.settings(
+    def _use(self, conn: Connection) -> Settings:
+        found = read_settings(
             host=conn.host, port=conn.port, schema=conn.schema, password=conn.password, extra=conn.extra
         )
         if self.api_version is not None:
-            settings = replace(settings, api_version=self.api_version)
-        if settings.api_version == "v1":
-            self._tell_end_of_v1()
-        return settings
-
-    def _tell_end_of_v1(self) -> None:
-        """Tell once in a process that API v1 ends."""
-        if not TOLD:
-            TOLD.add("v1")
+            found = replace(found, api_version=self.api_version)
+        if found.api_version == "v1" and not NOTIFIED:  # once in a process
+            NOTIFIED.add("v1")
             self.log.warning("%s", END_OF_V1_NOTICE)
             warnings.warn(END_OF_V1_NOTICE, DeprecationWarning, stacklevel=2)
+        self._settings = found
+        return found
 
     @functools.cached_property
-    def _transport(self) -> WorkerTransport:
-        from airflow_provider_census.transports.worker import WorkerTransport
+    def _transport(self) -> RequestsTransport:
+        from airflow_provider_census.transports.requests import RequestsTransport
 
-        return WorkerTransport(self.settings, self.log, self._look_up_here)
+        return RequestsTransport(self.settings, self.log, self._read_connection)
 
     def cancel_at_once(self, sync_run_id: int | str, timeout: float) -> None:
         """
         Cancel a sync run in one attempt, over a connection of its own: for a task that is being killed.
 
-        :param timeout: seconds to connect, and again to be answered.
+        :param timeout: seconds to connect, and again to get the response.
         """
-        from airflow_provider_census.transports.worker import WorkerTransport
+        from airflow_provider_census.transports.requests import RequestsTransport
 
         hurried = replace(self.settings, timeout=timeout, attempts=1)
-        WorkerTransport(hurried, self.log).send(endpoints.cancel_sync_run(sync_run_id))
+        RequestsTransport(hurried, self.log).send(endpoints.cancel_sync_run(sync_run_id))
 
     async def acancel_at_once(self, sync_run_id: int | str) -> None:
-        """Cancel a sync run on an event loop, over a line of its own: not after the looks of many waits."""
-        async with self.aopen(alone=True) as transport:
+        """Cancel a sync run on an event loop, over sockets of its own: not after the polls of many waits."""
+        async with self.aopen(shared=False) as transport:
             await transport.send(endpoints.cancel_sync_run(sync_run_id))
 
     def test_connection(self) -> tuple[bool, str]:
         """
         Try the connection: what the Test button of the UI and ``airflow connections test`` call.
 
-        :returns: whether it works, and a sentence that says what was seen or what is wrong.
+        :returns: whether it works, and a sentence that says what was found or what is wrong.
         """
         try:
-            sources = self.run(replace(endpoints.list_sources(), once=True))
+            sources = self.run(replace(endpoints.list_sources(), retry=False))
         except (CensusError, AirflowException) as error:
             return False, str(error)
         return True, f"Connected to {self.settings.base_url}: the API token sees {len(sources)} sources."
 
-    def get_sync_run_info(self, sync_run_id: int | str) -> SyncRun:
-        """Read a sync run. Deprecated: write :meth:`get_sync_run`."""
-        deprecated("CensusHook.get_sync_run_info", "CensusHook.get_sync_run")
-        return self.get_sync_run(sync_run_id)
-
-    def get_sync_history_url(self, sync_id: int | str, sync_run_id: int | str | None = None) -> str:
-        """
-        Tell where a sync's runs, or one of them, are seen in a browser.
-
-        Deprecated: write ``airflow_provider_census.api.sync_runs.browser_url``.
-        """
-        deprecated(
-            "CensusHook.get_sync_history_url",
-            "airflow_provider_census.api.sync_runs.browser_url(hook.settings.base_url, run)",
-        )
-        url = sync_runs.browser_url(self.settings.base_url, {"sync_id": sync_id, "id": sync_run_id})
-        return url.partition("?")[0] if sync_run_id is None else url
-
-    def get_api_base_url(self) -> str:
-        """Tell the scheme and host of the connection. Deprecated: write ``hook.settings.base_url``."""
-        deprecated("CensusHook.get_api_base_url", "hook.settings.base_url")
-        return self.settings.base_url
-
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Describe the connection form to Airflow before 3.2; from then on it reads ``get_provider_info``."""
-        return {name.replace("-", "_"): value for name, value in UI_FIELD_BEHAVIOUR.items()}
+        """Describe the connection form to Airflow before 3.2."""
+        from airflow_provider_census.hooks import connection_form
+
+        return connection_form.field_behaviour()
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Make the extra fields of the connection form for Airflow before 3.2."""
-        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-        from wtforms import IntegerField, StringField
-        from wtforms.validators import Optional, any_of
+        from airflow_provider_census.hooks import connection_form
 
-        kinds = {"integer": IntegerField, "string": StringField}
+        return connection_form.widgets()
 
-        def field(label: str, description: str, schema: dict[str, Any]) -> Any:
-            return kinds[schema["type"][0]](
-                label,
-                widget=BS3TextFieldWidget(),
-                description=description,
-                default=schema["default"],
-                # Without the first of them, an emptied number could not be saved.
-                validators=[Optional(), *([any_of(schema["enum"])] if "enum" in schema else [])],
-            )
 
-        return {name: field(**described) for name, described in CONN_FIELDS.items()}
+def _is_paged(request: Request[Any]) -> bool:
+    if not isinstance(request, Request):
+        raise ValueError(
+            f"request must be made by a function of airflow_provider_census.api.endpoints, not {request!r}"
+        )
+    return request.paged

@@ -4,23 +4,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
 
 from airflow_provider_census.sandbox.calls import Call, Refusal
 from airflow_provider_census.sandbox.operations import ROUTES, V1, V2, Operation
 from airflow_provider_census.sandbox.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.types import Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +63,7 @@ class SandboxApp:
     :param personal_access_token: the only one that API v2 lets in.
     :param pace: every duration is multiplied by it; above 0.
     :param clock: gives the time in seconds since the epoch.
+    :ivar on_request: called with method and path of every request before it is answered.
     """
 
     def __init__(
@@ -72,11 +77,14 @@ class SandboxApp:
             raise ValueError(f"pace must be above 0, not {pace}")
         self.token = token
         self.personal_access_token = personal_access_token
-        self.workspace = Workspace(clock, pace)
+        self.clock = clock
+        self.workspace = Workspace(lambda: self.clock(), pace)
+        self.on_request: Callable[[str, str], object] | None = None
         self.requests: list[tuple[str, str]] = []
         self.planned_failures: list[PlannedFailure] = []
         # Held by whoever reads or writes the above: tests do so from another thread than the server's.
-        self.lock = threading.Lock()
+        # Re-entrant, for a clock may go by the requests.
+        self.lock = threading.RLock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -84,12 +92,16 @@ class SandboxApp:
         path = scope["raw_path"].decode("ascii")
         body = await request.body()
         with self.lock:
+            self.requests.append((request.method, path))
+        if self.on_request is not None:
+            # In a thread of its own, so that it may hold this answer back and no other.
+            await asyncio.to_thread(self.on_request, request.method, path)
+        with self.lock:
             response = self.answer(request, path, body)
         log.info("%s %s %d", request.method, path, response.status_code)
         await response(scope, receive, send)
 
     def answer(self, request: Request, path: str, body: bytes) -> Response:
-        self.requests.append((request.method, path))
         for failure in self.planned_failures:
             if failure.meets(request.method, path):
                 failure.times -= 1

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Item = dict[str, Any]
 

@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 
 from airflow_provider_census.sandbox import data
 from airflow_provider_census.sandbox.calls import Call, Item, Refusal, created, page, success, without
 from airflow_provider_census.sandbox.sync_body import complaints
-from airflow_provider_census.sandbox.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_census.sandbox.workspace import Workspace
 
 
 @dataclass(frozen=True)

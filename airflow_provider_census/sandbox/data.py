@@ -303,6 +303,15 @@ JSON_ARRAY_ERROR: dict[str, str | None] = {
     "error_detail": _JSON_ARRAY_DETAIL,
 }
 
+# Why a run was started, as `sync_trigger_reason` tells it.
+THROUGH_THE_API: dict[str, str] = {
+    "ui_tag": "API",
+    "ui_detail": "Triggered through the API of the sandbox",
+}
+ON_SCHEDULE: dict[str, str] = {
+    "ui_tag": "Schedule",
+    "ui_detail": "Started by the sandbox, as on the schedule of the sync",
+}
 _MANUALLY: dict[str, str] = {
     "ui_tag": "Manual",
     "ui_detail": "Manually triggered by test@getcensus.com",

@@ -32,7 +32,7 @@ def trigger_sync(workspace: Workspace, call: Call) -> Response:
     forced = force_full_sync(call)
     if forced and sync["operation"] == "append":
         raise Refusal(422, "an append sync cannot be forced to a full sync")
-    sync_run_id = workspace.runs.start(sync["id"], full_sync=forced)
+    sync_run_id = workspace.runs.start(sync["id"], forced, data.THROUGH_THE_API)
     workspace.triggers.append(Trigger(sync["id"], sync_run_id, forced))
     return success({"sync_run_id": sync_run_id})
 

@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""The life of a sync run, computed from the clock whenever somebody looks.
+"""The life of a sync run, computed from the clock at every request.
 
 What the fields of a run say depends on its ``status``:
 
@@ -27,14 +27,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_census.sandbox import data
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 WINDING_DOWN = 1.0  # seconds at pace 1 between `canceled: true` and the end of the run
+
+ENDS = ("completed", "failed", "skipped", "cancelled")  # every `status` of a run that is over
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Behavior:
 
 
 COMPLETES = Behavior("completes after 5 seconds")
-SKIPPED = Behavior("is always skipped, as if an earlier run were still going", ends="skipped", working_for=0)
+SKIPPED = Behavior("is always skipped, as if an earlier run were running", ends="skipped", working_for=0)
 
 BEHAVIORS: dict[int, Behavior] = {
     52: COMPLETES,
@@ -77,11 +81,13 @@ class SyncRun:
     id: int
     sync_id: int
     full_sync: bool
+    reason: Mapping[str, str]
     behavior: Behavior
     pace: float
     created_at: float
 
     def __post_init__(self) -> None:
+        self.winds_down_for = WINDING_DOWN * self.pace
         self.begins_at = self.created_at + self.behavior.queued_for * self.pace
         self.ends_at = self.begins_at + self.behavior.working_for * self.pace
         self.canceled_at = self.created_at + self.behavior.canceled_after * self.pace
@@ -92,7 +98,7 @@ class SyncRun:
 
     @property
     def stops_at(self) -> float:
-        return self.canceled_at + WINDING_DOWN * self.pace if self.is_cut_short else self.ends_at
+        return self.canceled_at + self.winds_down_for if self.is_cut_short else self.ends_at
 
     def is_over(self, now: float) -> bool:
         return now >= self.stops_at
@@ -100,6 +106,20 @@ class SyncRun:
     def cancel(self, now: float) -> None:
         # Too late when it is not before `ends_at`, and without effect then.
         self.canceled_at = min(self.canceled_at, now)
+
+    def finish(self, now: float, ends: str, records_failed: int, records_invalid: int) -> None:
+        """End now, otherwise than the behavior says."""
+        if ends == "cancelled":
+            self.canceled_at, self.winds_down_for = min(self.canceled_at, now), 0.0
+            return
+        self.behavior = replace(
+            self.behavior,
+            ends=ends,
+            records_failed=records_failed,
+            records_invalid=records_invalid,
+            error=data.JSON_ARRAY_ERROR if ends == "failed" else data.NO_ERROR,
+        )
+        self.begins_at, self.ends_at, self.canceled_at = min(self.begins_at, now), now, math.inf
 
     def status(self, now: float) -> str:
         if self.is_cut_short and self.is_over(now):
@@ -155,7 +175,7 @@ class SyncRun:
             "status": status,
             "canceled": self.is_cut_short and now >= self.canceled_at,
             "full_sync": self.full_sync,
-            "sync_trigger_reason": {"ui_tag": "API", "ui_detail": "Triggered through the API of the sandbox"},
+            "sync_trigger_reason": self.reason,
         }
         if status in ("working", "failed"):
             run["current_step"] = self.current_step(now)
@@ -175,10 +195,15 @@ class SyncRuns:
         self._runs: dict[int, SyncRun] = {}
         self._ids = itertools.count(data.FIRST_SYNC_RUN_ID)
 
-    def start(self, sync_id: int, full_sync: bool) -> int:
-        """Start a run and answer with its id."""
-        behavior = SKIPPED if self._is_busy(sync_id) else BEHAVIORS.get(sync_id, COMPLETES)
-        run = SyncRun(next(self._ids), sync_id, full_sync, behavior, self.pace, created_at=self.clock())
+    def start(self, sync_id: int, full_sync: bool, reason: Mapping[str, str], like: int | None = None) -> int:
+        """
+        Start a run, and return its id.
+
+        :param like: the sync whose runs it behaves like; its own unless given.
+        """
+        busy = self._is_busy(sync_id)
+        behavior = SKIPPED if busy else BEHAVIORS.get(sync_id if like is None else like, COMPLETES)
+        run = SyncRun(next(self._ids), sync_id, full_sync, reason, behavior, self.pace, self.clock())
         self._runs[run.id] = run
         return run.id
 
@@ -194,10 +219,21 @@ class SyncRuns:
         if sync_run_id in self._runs:
             self._runs[sync_run_id].cancel(self.clock())
 
-    def oldest_first(self) -> list[dict[str, Any]]:
-        """Every run as it is now."""
+    def finish(self, sync_run_id: int, ends: str, records_failed: int, records_invalid: int) -> None:
+        """End a run now; :class:`ValueError` when it has ended, or was never started."""
         now = self.clock()
-        return [*data.SYNC_RUNS, *(run.as_census(now) for run in self._runs.values())]
+        if sync_run_id not in self._runs or self._runs[sync_run_id].is_over(now):
+            raise ValueError(f"no sync run {sync_run_id} is queued or working")
+        self._runs[sync_run_id].finish(now, ends, records_failed, records_invalid)
+
+    def started(self) -> list[dict[str, Any]]:
+        """Every run that was started, oldest first, as it is now."""
+        now = self.clock()
+        return [run.as_census(now) for run in self._runs.values()]
+
+    def oldest_first(self) -> list[dict[str, Any]]:
+        """Every run as it is now, those of the document among them."""
+        return [*data.SYNC_RUNS, *self.started()]
 
 
 def timestamp(seconds: float) -> str:

@@ -7,28 +7,37 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+import time
 from contextlib import AbstractContextManager, contextmanager
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from airflow_provider_census.sandbox.app import PlannedFailure, SandboxApp
-from airflow_provider_census.sandbox.data import GROUP_ID
-from airflow_provider_census.sandbox.workspace import Trigger
+from airflow_provider_census.sandbox.data import GROUP_ID, ON_SCHEDULE
+from airflow_provider_census.sandbox.runs import ENDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+
+    from starlette.types import ASGIApp
+
+    from airflow_provider_census.sandbox.workspace import Trigger
 
 
 class Sandbox:
     """A local Census that a test can start, watch and make fail.
+
+    Every method and attribute may be used from any thread, while the sandbox answers requests.
 
     :param host: address to listen on.
     :param port: port to listen on; 0 takes a free one.
     :param token: the only token that API v1 lets in.
     :param pace: every duration, in seconds, is multiplied by it; 0.1 is ten times faster.
     :param personal_access_token: the only token that API v2 lets in.
+    :param clock: what the sandbox takes for the time, in seconds since the epoch.
     :raises ValueError: when ``pace`` is not above 0.
 
     Entering the block raises :class:`OSError` when the address cannot be listened on.
@@ -42,12 +51,11 @@ class Sandbox:
         pace: float = 1.0,
         *,
         personal_access_token: str = "sandbox-personal-access-token",
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.host = host
         self.port = port
-        self.token = token
-        self.personal_access_token = personal_access_token
-        self._app = SandboxApp(token, personal_access_token, pace)
+        self._app = SandboxApp(token, personal_access_token, pace, clock)
         self._serving: AbstractContextManager[int] | None = None
 
     def __enter__(self) -> Sandbox:
@@ -70,6 +78,58 @@ class Sandbox:
         return f"http://{self._authority}"
 
     @property
+    def token(self) -> str:
+        """The only token that API v1 lets in; set it to rotate it."""
+        return self._app.token
+
+    @token.setter
+    def token(self, token: str) -> None:
+        self._app.token = token
+
+    @property
+    def personal_access_token(self) -> str:
+        """The only token that API v2 lets in; set it to rotate it."""
+        return self._app.personal_access_token
+
+    @personal_access_token.setter
+    def personal_access_token(self, token: str) -> None:
+        self._app.personal_access_token = token
+
+    @property
+    def pace(self) -> float:
+        """What every duration of the runs to come is multiplied by."""
+        return self._app.workspace.runs.pace
+
+    @pace.setter
+    def pace(self, pace: float) -> None:
+        self._app.workspace.runs.pace = pace
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """What the sandbox takes for the time, in seconds since the epoch; set it to move or stop time.
+
+        Runs go by it: a test that moves it need not wait for them. It must not go back.
+        """
+        return self._app.clock
+
+    @clock.setter
+    def clock(self, clock: Callable[[], float]) -> None:
+        self._app.clock = clock
+
+    @property
+    def on_request(self) -> Callable[[str, str], object] | None:
+        """Called with method and path of each request, as in :attr:`requests`, before it is answered.
+
+        It may start and finish runs or let requests fail, and the request finds them so. Until it returns,
+        the answer to this request is held back, others are not. When it raises, the answer is an HTTP 500.
+        """
+        return self._app.on_request
+
+    @on_request.setter
+    def on_request(self, on_request: Callable[[str, str], object] | None) -> None:
+        self._app.on_request = on_request
+
+    @property
     def connection_uri(self) -> str:
         """The Airflow connection to it, for ``AIRFLOW_CONN_CENSUS_DEFAULT``, through API v1."""
         return self._uri(self.token)
@@ -89,6 +149,12 @@ class Sandbox:
         return f"{host}:{self.port}"
 
     @property
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run that was started in this sandbox, oldest first, as Census gives it now."""
+        with self._app.lock:
+            return self._app.workspace.runs.started()
+
+    @property
     def triggers(self) -> list[Trigger]:
         """Accepted triggers, oldest first: ``sync_id``, ``sync_run_id``, ``force_full_sync`` each."""
         with self._app.lock:
@@ -105,6 +171,44 @@ class Sandbox:
         """Method and path of every call, oldest first; the path as it was sent, without its query."""
         with self._app.lock:
             return list(self._app.requests)
+
+    def start_run(self, sync_id: int, *, full_sync: bool = False, like: int | None = None) -> int:
+        """Start a run as Census' own schedule does: without a request, so it is not in :attr:`triggers`.
+
+        As in Census, it is skipped while another run of the sync is running.
+
+        :param sync_id: the sync; it says what the run does, unless :meth:`finish_run` ends it before.
+        :param full_sync: whether the run is a full sync.
+        :param like: the sync whose runs it behaves like; its own unless given.
+        :return: the id of the run.
+        :raises ValueError: when there is no such sync.
+        """
+        with self._app.lock:
+            workspace = self._app.workspace
+            if all(sync["id"] != sync_id for sync in workspace.items["syncs"]):
+                raise ValueError(f"there is no sync {sync_id}")
+            return workspace.runs.start(sync_id, full_sync, ON_SCHEDULE, like)
+
+    def finish_run(
+        self,
+        sync_run_id: int,
+        status: str = "completed",
+        *,
+        records_failed: int = 0,
+        records_invalid: int = 0,
+    ) -> None:
+        """End a run now, whoever started it.
+
+        :param sync_run_id: the run.
+        :param status: how it ends: ``completed``, ``failed``, ``skipped`` or ``cancelled``.
+        :param records_failed: how many records the destination rejected, if it is completed.
+        :param records_invalid: how many records were invalid, if it is completed.
+        :raises ValueError: when no such run is queued or working, or none can end so.
+        """
+        if status not in ENDS:
+            raise ValueError(f"status must be one of {', '.join(ENDS)}, not {status!r}")
+        with self._app.lock:
+            self._app.workspace.runs.finish(sync_run_id, status, records_failed, records_invalid)
 
     def fail_next(
         self,
@@ -134,6 +238,11 @@ class Sandbox:
             raise ValueError(f"path begins with the API's root, as in /api/v1/syncs; {path!r} does not")
         with self._app.lock:
             self._app.planned_failures.append(PlannedFailure(times, status, headers, body, method, path))
+
+    def stop_failing(self) -> None:
+        """Forget every failure that :meth:`fail_next` asked for and that has not happened yet."""
+        with self._app.lock:
+            self._app.planned_failures.clear()
 
 
 @contextmanager

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_census.sandbox import data
-from airflow_provider_census.sandbox.calls import Item
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_census.sandbox.calls import Item
 
 REQUIRED = ("operation", "source_attributes", "destination_attributes", "mappings")
 CHOICES = {

@@ -5,13 +5,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from airflow_provider_census.sandbox import data
-from airflow_provider_census.sandbox.calls import Item
 from airflow_provider_census.sandbox.runs import SyncRuns, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_census.sandbox.calls import Item
 
 REFRESH_TAKES = 2.0  # seconds at pace 1
 

@@ -1,6 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
+"""The triggers that wait in the triggerer."""
 
-from airflow_provider_census.triggers.census import CensusTrigger
+from airflow_provider_census.utils.deprecation import old_names
 
-__all__ = ["CensusTrigger"]
+__getattr__ = old_names(__name__, "CensusTrigger")

@@ -1,16 +1,21 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""Which failures are worth another try, and after how long."""
+"""Which failures are worth another attempt, and after how long."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from flow_helpers import api_error, connection_error
 
 from airflow_provider_census.api import endpoints, retries
-from airflow_provider_census.exceptions import CensusApiError, CensusConfigError, CensusConnectionError
+from airflow_provider_census.exceptions import CensusConfigError, CensusTaskKilled
+
+if TYPE_CHECKING:
+    from airflow_provider_census.api.request import Request
 
 GET = endpoints.get_sync_run(94)
 CANCEL = endpoints.cancel_sync_run(94)
@@ -18,44 +23,40 @@ TRIGGER = endpoints.trigger_sync(52)
 CREATE = endpoints.create_sync({})
 
 
-def answered(status: int, *, retry_after: float | None = None, unusable: bool = False) -> CensusApiError:
-    return CensusApiError(
-        "", status_code=status, message="", method="", path="", retry_after=retry_after, unusable=unusable
-    )
-
-
-# failure; are reading and cancelling repeated; are starting and creating; may it have been done
+# failure; is reading and cancelling retried; is starting and creating; may it have been processed
 FAILURES: list[tuple[BaseException, bool, bool, bool]] = [
-    (CensusConnectionError("refused", sent=False), True, True, False),
-    (CensusConnectionError("broke off", sent=True), True, False, True),
-    (answered(429), True, True, False),
-    (answered(429, retry_after=7), True, True, False),
-    (answered(503, retry_after=7), True, True, False),
-    (answered(503, retry_after=0), True, True, False),
-    (answered(503), True, False, True),
-    *[(answered(status), True, False, True) for status in (408, 425, 500, 502, 504)],
-    (answered(200, unusable=True), True, False, True),
-    (answered(501), False, False, True),
-    *[(answered(status), False, False, False) for status in (200, 302, 400, 401, 403, 404, 409, 422)],
+    (connection_error(sent=False), True, True, False),
+    (connection_error(sent=True), True, False, True),
+    (api_error(429), True, True, False),
+    (api_error(429, retry_after=7), True, True, False),
+    (api_error(503, retry_after=7), True, True, False),
+    (api_error(503, retry_after=0), True, True, False),
+    (api_error(503), True, False, True),
+    *[(api_error(status), True, False, True) for status in (408, 425, 500, 502, 504)],
+    (api_error(200, unusable=True), True, False, True),
+    (api_error(501), False, False, True),
+    *[(api_error(status), False, False, False) for status in (200, 302, 400, 401, 403, 404, 409, 422)],
     (CensusConfigError("no token"), False, False, False),
+    (CensusTaskKilled("killed"), False, False, False),
     (KeyboardInterrupt(), False, False, False),
 ]
 
 
 @pytest.mark.parametrize(
-    ("failure", "safe", "unsafe", "maybe_done"), FAILURES, ids=lambda value: repr(value)[:40]
+    ("failure", "idempotent", "other", "outcome_unknown"), FAILURES, ids=lambda value: repr(value)[:40]
 )
 def test_only_what_does_no_harm_is_sent_again(
-    failure: BaseException, safe: bool, unsafe: bool, maybe_done: bool
+    failure: BaseException, idempotent: bool, other: bool, outcome_unknown: bool
 ) -> None:
-    assert [retries.worth_repeating(request, failure) for request in (GET, CANCEL)] == [safe, safe]
-    assert [retries.worth_repeating(request, failure) for request in (TRIGGER, CREATE)] == [unsafe, unsafe]
-    assert not retries.worth_repeating(replace(GET, once=True), failure)
-    assert retries.maybe_done(failure) == maybe_done
+    assert [retries.is_retryable(request, failure) for request in (GET, CANCEL)] == [idempotent] * 2
+    assert [retries.is_retryable(request, failure) for request in (TRIGGER, CREATE)] == [other] * 2
+    assert not retries.is_retryable(replace(GET, retry=False), failure)
+    assert retries.not_processed(failure) == other
+    assert retries.outcome_unknown(failure) == outcome_unknown
 
 
-def test_every_operation_but_starting_and_creating_can_be_repeated() -> None:
-    reading = [
+def test_every_operation_but_starting_and_creating_is_idempotent() -> None:
+    reading: list[Request[Any]] = [
         endpoints.list_sources(),
         endpoints.get_source(4),
         endpoints.get_model(4, 18),
@@ -67,23 +68,53 @@ def test_every_operation_but_starting_and_creating_can_be_repeated() -> None:
         GET,
         CANCEL,
     ]
-    assert all(request.repeatable for request in reading)
-    assert not TRIGGER.repeatable
-    assert not CREATE.repeatable
+    assert all(request.idempotent for request in reading)
+    assert not TRIGGER.idempotent
+    assert not CREATE.idempotent
+
+
+MAX = retries.MAX_BACKOFF
+
+
+class Lowest(random.Random):
+    """Always gives the lowest number."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return a
 
 
 @pytest.mark.parametrize(
-    ("asked", "pause"), [(0.0, 0.0), (7.0, 7.0), (120.0, 120.0), (121.0, 120.0), (1e9, 120.0)]
+    ("attempt", "error", "maximum", "highest", "lowest"),
+    [
+        # it doubles, up to a maximum; jitter takes off up to half
+        (1, None, MAX, 1.0, 0.5),
+        (2, None, MAX, 2.0, 1.0),
+        (3, None, MAX, 4.0, 2.0),
+        (5, None, MAX, 16.0, 8.0),
+        (6, None, MAX, 30.0, 15.0),
+        (5_000, None, MAX, 30.0, 15.0),
+        (6, None, 600.0, 32.0, 16.0),
+        (5_000, None, 600.0, 600.0, 300.0),
+        (1, None, 0.5, 0.5, 0.25),
+        # whatever it failed with
+        (3, api_error(500), MAX, 4.0, 2.0),
+        (3, api_error(429), MAX, 4.0, 2.0),
+        (3, connection_error(sent=True), MAX, 4.0, 2.0),
+        (3, OSError("no metadata database"), MAX, 4.0, 2.0),
+        # unless Census asks for a time, which is heeded within reason
+        *[
+            (3, api_error(status, retry_after=asked), maximum, delay, delay)
+            for asked, delay in ((0.0, 0.0), (7.0, 7.0), (120.0, 120.0), (121.0, 120.0), (1e9, 120.0))
+            for status in (429, 503)
+            for maximum in (MAX, 5.0)
+        ],
+    ],
 )
-def test_census_is_given_the_time_it_asks_for_within_reason(asked: float, pause: float) -> None:
-    assert retries.pause(3, answered(429, retry_after=asked), random.Random()) == pause
-
-
-@pytest.mark.parametrize(
-    ("attempt", "most"), [(1, 1.0), (2, 2.0), (3, 4.0), (5, 16.0), (6, 30.0), (5_000, 30.0)]
-)
-def test_else_the_pause_is_somewhere_below_a_doubling_bound(attempt: int, most: float) -> None:
-    rng = random.Random(1)
-    pauses = [retries.pause(attempt, answered(500), rng) for _ in range(500)]
-    assert 0 <= min(pauses) < most / 10
-    assert most * 0.9 < max(pauses) <= most
+def test_backoff(
+    attempt: int, error: BaseException | None, maximum: float, highest: float, lowest: float
+) -> None:
+    assert retries.backoff(attempt, error, maximum=maximum) == highest
+    assert retries.backoff(attempt, error, rng=Lowest(), maximum=maximum) == lowest
+    assert lowest <= retries.backoff(attempt, error, rng=random.Random(), maximum=maximum) <= highest
+    if maximum == MAX:
+        assert retries.backoff(attempt, error) == highest

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_census.api import endpoints, responses
 from airflow_provider_census.api.request import JsonObject, Request
-from airflow_provider_census.api.responses import Reply
+from airflow_provider_census.api.responses import HTTPResponse
 from airflow_provider_census.api.versions import DEFAULT_VERSION, END_OF_V1, VERSIONS, adapt
 from airflow_provider_census.exceptions import CensusApiError
 
@@ -154,7 +154,7 @@ def test_a_group_is_sent_nowhere_else(request_: Request[Any]) -> None:
 def test_all_else_of_a_request_stays() -> None:
     request = endpoints.create_destination(BODY, group_id="group")
     adapted = adapt(request, "v2", None)
-    kept = ("method", "answer", "params", "repeatable", "paged", "ids", "group_id", "once")
+    kept = ("method", "parse", "params", "idempotent", "paged", "ids", "group_id", "retry")
     assert [getattr(adapted, name) for name in kept] == [getattr(request, name) for name in kept]
     assert adapt(request, "v1", None) == request
 
@@ -176,10 +176,10 @@ def test_numbers_are_ids_everywhere(value: Any) -> None:
     }
 
 
-def said(version: str, status: int, body: bytes = b'{"status": "error", "message": "No."}') -> str:
+def error_text(version: str, status: int, body: bytes = b'{"status": "error", "message": "No."}') -> str:
     """What an error of a version's says."""
     with pytest.raises(CensusApiError) as caught:
-        responses.read(endpoints.get_sync(52), Reply(status, {}, body), "", VERSIONS[version].hints)
+        responses.parse(endpoints.get_sync(52), HTTPResponse(status, {}, body), VERSIONS[version].hints)
     assert caught.value.message in {"No.", "no message"}
     return str(caught.value)
 
@@ -193,27 +193,27 @@ PLACES = {"v1": "Workspace Settings", "v2": "User Settings"}
 def test_a_rejected_token_names_the_kind_that_is_taken_and_where_to_make_it(
     version: str, status: int
 ) -> None:
-    text = said(version, status)
+    text = error_text(version, status)
     assert f"HTTP {status}: No; API {version} takes " in text
     assert KINDS[version] in text
     assert PLACES[version] in text
     assert ("app-eu.getcensus.com" in text) == (status == 401)
-    assert said(version, 200, json.dumps({"status": status}).encode()).count(KINDS[version]) == 1
+    assert error_text(version, 200, json.dumps({"status": status}).encode()).count(KINDS[version]) == 1
 
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_what_is_not_there_may_be_the_end_of_v1(status: int) -> None:
     assert END_OF_V1 == "2027-01-15"
     for body in (b'{"message": "No."}', b""):
-        text = said("v1", status, body)
+        text = error_text("v1", status, body)
         assert "ends on 2027-01-15" in text
         assert "set api_version to v2" in text
-        assert "2027" not in said("v2", status, body)
-    assert "check the id" in said("v2", 404)
-    assert said("v2", 410).endswith("HTTP 410: No.")
+        assert "2027" not in error_text("v2", status, body)
+    assert "check the id" in error_text("v2", 404)
+    assert error_text("v2", 410).endswith("HTTP 410: No.")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("status", [400, 409, 422, 429, 500, 503])
 def test_other_errors_are_left_as_they_are(version: str, status: int) -> None:
-    assert said(version, status) == f"GET /syncs/52 was answered with HTTP {status}: No."
+    assert error_text(version, status) == f"GET /syncs/52 was answered with HTTP {status}: No."

@@ -8,14 +8,16 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
 
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TOKEN = "secret-token:abc"
 US = "https://app.getcensus.com"

@@ -1,102 +1,77 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""The hook: methods made of operations, the connection behind them, and what its Test button says."""
+"""The hook: the connection behind it, what its Test button says, finding, waiting."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
-import re
 import socket
-import subprocess
-import sys
-import typing
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_census.api import endpoints, types
-from airflow_provider_census.exceptions import CensusConfigError
+from airflow_provider_census.api import endpoints
+from airflow_provider_census.exceptions import (
+    CensusConfigError,
+    CensusError,
+    CensusLookupError,
+    CensusNotFoundError,
+    CensusTimeoutError,
+)
 from airflow_provider_census.hooks.census import CensusHook
-from airflow_provider_census.sandbox import Sandbox
 
-LIFTED = sorted(name for name, method in vars(CensusHook).items() if hasattr(method, "__signature__"))
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_census.sandbox import Sandbox
+
 TOKEN = "secret-token:abc"
+SOON = 0.03
+"""Seconds between two polls."""
+
+NEWER: dict[str, Any] = {
+    "label": "Newer",
+    "operation": "upsert",
+    "source_attributes": {"connection_id": 4, "object": {"type": "model", "id": 15}},
+    "destination_attributes": {"connection_id": 15, "object": "user"},
+    "mappings": [
+        {"from": {"type": "column", "data": "EMAIL"}, "to": "external_id", "is_primary_identifier": True}
+    ],
+}
+OLDER: dict[str, Any] = {
+    "label": "Older",
+    "operation": "mirror",
+    "source_attributes": {"connection_slug": "bigquery", "type": "model", "model_name": "test_ads"},
+    "destination_attributes": {"connection_slug": "google-ads", "object": "user_data"},
+    "mappings": [{"from": "email", "to": "user_identifier", "is_primary_identifier": True}],
+}
+
+
+class Log:
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, message: str, *values: Any) -> None:
+        self.lines.append(message % values)
+
+    warning = debug = info
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Log:
+    """What hooks log."""
+    log = Log()
+    monkeypatch.setattr(CensusHook, "log", log)
+    return log
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> CensusHook:
     conn = {"conn_type": "census", "password": TOKEN, **fields}
     monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(conn))
     return CensusHook()
-
-
-@pytest.mark.parametrize("name", LIFTED)
-def test_a_lifted_method_looks_like_its_operation(name: str) -> None:
-    twin = name.startswith("iter_")
-    operation = getattr(endpoints, name.replace("iter_", "list_", 1) if twin else name)
-    method = getattr(CensusHook, name)
-    wanted, found = inspect.signature(operation), inspect.signature(method)
-    this, *parameters = found.parameters.values()
-    assert (this.name, this.kind) == ("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    assert parameters == list(wanted.parameters.values())
-    given = found.return_annotation.replace("Iterator[", "list[", 1) if twin else found.return_annotation
-    assert (f"Request[{given}]", twin) == (wanted.return_annotation, given != found.return_annotation)
-    assert method.__annotations__ == {**operation.__annotations__, "return": found.return_annotation}
-    assert method.__name__ == name
-    assert method.__qualname__ == f"CensusHook.{name}"
-    assert method.__doc__.strip()
-    assert (
-        (f":meth:`{operation.__name__}`" in method.__doc__) if twin else (method.__doc__ == operation.__doc__)
-    )
-    [gets] = typing.get_args(typing.get_type_hints(operation)["return"])
-    names = {**vars(endpoints), "Iterator": Iterator}
-    if twin:
-        [item] = typing.get_args(gets)
-        gets = Iterator[item]
-    assert typing.get_type_hints(method, names)["return"] == gets
-    assert list(inspect.signature(getattr(CensusHook(), name)).parameters) == list(wanted.parameters)
-
-
-def test_a_method_made_by_hand_takes_what_its_operation_takes() -> None:
-    wanted = inspect.signature(endpoints.trigger_sync).parameters
-    found = inspect.signature(CensusHook.trigger_sync).parameters
-    assert {name: found[name] for name in wanted} == dict(wanted)
-
-
-def test_a_type_checker_sees_through_the_lift(tmp_path: Path) -> None:
-    pytest.importorskip("mypy")
-    snippet = tmp_path / "snippet.py"
-    snippet.write_text(
-        "from typing_extensions import assert_type\n"
-        "from airflow_provider_census.api import endpoints\n"
-        "from airflow_provider_census.api.types import Source, SyncRun\n"
-        "from airflow_provider_census.hooks.census import CensusHook\n"
-        "hook = CensusHook()\n"
-        "assert_type(hook.get_source('slug'), Source)\n"
-        "assert_type(hook.list_sync_runs(52, page=1), list[SyncRun])\n"
-        "assert_type(hook.create_sync({'label': 'x', 'of another time': 1}), int)\n"
-        "assert_type(hook.run(endpoints.get_sync_run(94)), SyncRun)\n"
-        "assert_type(next(hook.iter_sources()), Source)\n"
-        "async def later() -> None:\n"
-        "    assert_type(await hook.arun(endpoints.list_sources()), list[Source])\n"
-        "hook.get_source(1.5)\n"
-        "hook.list_sync_runs(52, pages=1)\n"
-        "hook.list_sync_runs(52, 'asc')\n"
-    )
-    checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", snippet],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    complaints = re.findall(r"snippet\.py:(\d+): error: (.*) \[", checked.stdout)
-    assert [line for line, _ in complaints] == ["13", "14", "15"], checked.stdout
-    for (_, complaint), reason in zip(complaints, ("type", "pages", "positional"), strict=True):
-        assert reason in complaint
 
 
 @pytest.mark.parametrize("name", ["census_default", "elsewhere"])
@@ -146,7 +121,7 @@ def test_the_test_button_says_that_the_token_was_rejected(
 
 def test_the_test_button_tries_once(census: Sandbox, monkeypatch: pytest.MonkeyPatch, nobody: int) -> None:
     def never(seconds: float) -> None:
-        raise AssertionError(f"paused for {seconds} s")
+        raise AssertionError(f"a delay of {seconds} s")
 
     monkeypatch.setattr("tenacity.nap.time.sleep", never)
     census.fail_next(5, status=429)
@@ -164,14 +139,14 @@ def test_the_test_button_says_that_the_host_is_unknown(monkeypatch: pytest.Monke
     assert TOKEN not in sentence
 
 
-def test_the_test_button_says_that_nobody_answered_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_test_button_says_that_nobody_responded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         hook = connect(monkeypatch, host="127.0.0.1", port=port, schema="http", extra={"timeout": 0.2})
         works, sentence = hook.test_connection()
     assert (works, sentence) == (
         False,
-        f"GET /sources to http://127.0.0.1:{port} failed: no answer within 0.2 s.",
+        f"GET /sources to http://127.0.0.1:{port} failed: no response within 0.2 s.",
     )
 
 
@@ -207,5 +182,188 @@ def test_a_wrong_connection_is_the_same_error_on_both_sides(monkeypatch: pytest.
         asyncio.run(hook.arun(endpoints.list_sources()))
 
 
-def test_documented_shapes_are_importable() -> None:
-    assert typing.get_type_hints(types.NewSync)["mappings"] == list[types.Mapping]
+def test_the_latest_run_takes_one_request(census: Sandbox) -> None:
+    hook = CensusHook()
+    newest = hook.get_latest_sync_run(52)
+    assert newest is not None
+    assert newest["id"] == 94
+    assert hook.get_latest_sync_run(53) is None
+    assert len(census.requests) == 2
+    with pytest.raises(CensusNotFoundError):
+        hook.get_latest_sync_run(51)
+
+
+def test_a_sync_is_found_by_its_label(census: Sandbox) -> None:
+    hook = CensusHook()
+    assert hook.find_sync("Completes")["id"] == 52
+    assert hook.find_sync("Completes at once")["id"] == 58
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("completes", r"'Completes' \(sync 52\), 'Completes at once' \(sync 58\)"),
+        ("Complete", r"'Completes' \(sync 52\)"),
+        ("Rejected record", r"'Rejected records' \(sync 55\)"),
+        ("Completes ", r"'Completes' \(sync 52\)"),
+        ("xyz", "none"),
+    ],
+)
+def test_a_label_that_no_sync_has_is_an_error_with_near_ones(census: Sandbox, label: str, said: str) -> None:
+    with pytest.raises(
+        CensusLookupError, match=rf"^No sync has the label '{label}'. Near matches: {said}"
+    ) as none:
+        CensusHook().find_sync(label)
+    assert isinstance(none.value, CensusError)
+    assert isinstance(none.value, ValueError)
+    assert "among 7 syncs" in str(none.value)
+
+
+def test_a_label_that_several_syncs_have_is_none_of_them(census: Sandbox) -> None:
+    hook = CensusHook()
+    hook.update_sync(57, {"label": "Completes"})
+    with pytest.raises(
+        CensusLookupError, match=r"^Several syncs have the label 'Completes': 52, 57. Name the one"
+    ):
+        hook.find_sync("Completes")
+
+
+def test_syncs_without_a_label_are_not_in_the_way(census: Sandbox) -> None:
+    hook = CensusHook()
+    hook.update_sync(57, {"label": None})
+    hook.update_sync(56, {"label": ""})
+    assert hook.find_sync("Fails")["id"] == 53
+    with pytest.raises(CensusLookupError, match="Near matches: none"):
+        hook.find_sync("None of these")
+
+
+@pytest.mark.parametrize("label", [None, "", " ", 52, "{{ params.label }}"])
+def test_what_cannot_be_a_label_is_not_searched_for(census: Sandbox, label: Any) -> None:
+    with pytest.raises(ValueError, match=r"^label "):
+        CensusHook().find_sync(label)
+    assert census.requests == []
+
+
+@pytest.mark.parametrize(
+    ("sync_id", "status", "canceled"),
+    [
+        (52, "completed", False),
+        (53, "failed", False),
+        (54, "skipped", False),
+        (58, "completed", False),
+    ],
+)
+def test_a_run_is_waited_for_however_it_ends(
+    census: Sandbox, log: Log, sync_id: int, status: str, canceled: bool
+) -> None:
+    hook = CensusHook()
+    sync_run_id = hook.trigger_sync(sync_id)
+    run = hook.wait_for_sync_run(sync_run_id, poll_interval=SOON)
+    assert (run["id"], run["status"], run["canceled"]) == (sync_run_id, status, canceled)
+    assert [line for line in log.lines if line.startswith(f"Sync run {sync_run_id} of sync {sync_id}: ")]
+    assert status in log.lines[-1]
+
+
+def test_a_cancelled_run_has_ended(census: Sandbox) -> None:
+    hook = CensusHook()
+    sync_run_id = hook.trigger_sync(57)
+    hook.cancel_sync_run(sync_run_id)
+    assert hook.wait_for_sync_run(str(sync_run_id), poll_interval=SOON)["canceled"] is True
+    assert hook.wait_for_sync_run(hook.trigger_sync(56), poll_interval=SOON)["canceled"] is True
+
+
+def test_the_log_has_the_progress_of_a_run(census: Sandbox, log: Log) -> None:
+    hook = CensusHook()
+    sync_run_id = hook.trigger_sync(57)
+    with pytest.raises(CensusTimeoutError):
+        hook.wait_for_sync_run(sync_run_id, poll_interval=SOON, timeout=5 * SOON)
+    progress = [line for line in log.lines if line.startswith(f"Sync run {sync_run_id} of sync 57: ")]
+    assert progress
+    assert len(progress) == len(set(progress))
+
+
+@pytest.mark.parametrize("timeout", [0, 0.1])
+def test_a_wait_for_a_run_ends_in_time(census: Sandbox, timeout: float) -> None:
+    hook = CensusHook()
+    sync_run_id = hook.trigger_sync(57)
+    with pytest.raises(
+        CensusTimeoutError, match=f"^Sync run {sync_run_id} has not ended after 0 s\\b"
+    ) as over:
+        hook.wait_for_sync_run(sync_run_id, timeout=timeout, poll_interval=60)
+    assert isinstance(over.value, TimeoutError)
+    assert census.cancels == []
+    assert len([path for _, path in census.requests if path.endswith(f"/{sync_run_id}")]) == (
+        2 if timeout else 1
+    )
+
+
+def test_a_run_that_is_not_there_is_not_waited_for(census: Sandbox) -> None:
+    with pytest.raises(CensusNotFoundError):
+        CensusHook().wait_for_sync_run(1)
+    assert len(census.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("refresh", "status", "args"),
+    [
+        ("refresh_source_tables", endpoints.get_refresh_source_tables_status, (4,)),
+        ("refresh_model_columns", endpoints.get_refresh_model_columns_status, (4, 15)),
+        ("refresh_table_columns", endpoints.get_refresh_table_columns_status, (4, 2)),
+        ("refresh_destination_objects", endpoints.get_refresh_destination_objects_status, ("braze",)),
+        (
+            "refresh_destination_object_fields",
+            endpoints.get_refresh_destination_object_fields_status,
+            (15, "user"),
+        ),
+    ],
+)
+def test_a_refresh_is_waited_for(
+    census: Sandbox, log: Log, refresh: str, status: Callable[..., Any], args: tuple[Any, ...]
+) -> None:
+    hook = CensusHook()
+    key = getattr(hook, refresh)(*args)
+    hook.wait_for_refresh(status(*args, key), poll_interval=SOON, timeout=30)
+    assert hook.run(status(*args, key)) == "completed"
+    progress = [line for line in log.lines if line.startswith("The refresh of /")]
+    assert progress[-1].endswith("_status: completed")
+    # On a busy machine, the refresh may have ended before the first poll.
+    assert all(line.endswith("_status: processing") for line in progress[:-1])
+
+
+def test_a_refresh_that_takes_too_long(census: Sandbox) -> None:
+    hook = CensusHook()
+    status = endpoints.get_refresh_source_tables_status(4, hook.refresh_source_tables(4))
+    with pytest.raises(
+        CensusTimeoutError, match=r"^The refresh of /sources/4/refresh_tables_status has not ended"
+    ):
+        hook.wait_for_refresh(status, timeout=0)
+
+
+def test_a_refresh_that_ends_otherwise(census: Sandbox) -> None:
+    census.fail_next(status=200, body=b'{"status": "failed"}', method="GET")
+    with pytest.raises(CensusError, match="GET /sources/4/refresh_tables_status asks for ended as 'failed'"):
+        CensusHook().wait_for_refresh(endpoints.get_refresh_source_tables_status(4, 7))
+
+
+def test_a_refresh_that_nobody_started(census: Sandbox) -> None:
+    with pytest.raises(CensusNotFoundError):
+        CensusHook().wait_for_refresh(endpoints.get_refresh_source_tables_status(4, 7))
+
+
+def test_a_sync_is_paused_and_resumed(census: Sandbox) -> None:
+    hook = CensusHook()
+    assert hook.pause_sync(52)["paused"] is True
+    assert hook.get_sync("52")["paused"] is True
+    assert hook.resume_sync(52)["paused"] is False
+    assert hook.get_sync(52)["paused"] is False
+
+
+@pytest.mark.parametrize(("payload", "path"), [(OLDER, "/api/v1/syncs/create"), (NEWER, "/api/v1/syncs")])
+def test_a_sync_of_either_shape_is_created(census: Sandbox, payload: dict[str, Any], path: str) -> None:
+    hook = CensusHook()
+    sync_id = hook.create_sync(payload)
+    assert census.requests == [("POST", path)]
+    assert hook.find_sync(payload["label"])["id"] == sync_id
+    hook.delete_sync(sync_id)
+    with pytest.raises(CensusLookupError):
+        hook.find_sync(payload["label"])

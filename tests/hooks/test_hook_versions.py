@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,7 +17,9 @@ from airflow_provider_census.api import endpoints
 from airflow_provider_census.exceptions import CensusAuthError, CensusConfigError
 from airflow_provider_census.hooks import census as hooks
 from airflow_provider_census.hooks.census import END_OF_V1_NOTICE, CensusHook
-from airflow_provider_census.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, token: str, **extra: Any) -> None:
@@ -26,8 +28,8 @@ def connect(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, token: str, **ext
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What hooks warn of in the log, in a process that has told nothing yet."""
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What hooks warn of in the log, in a process that has reported nothing yet."""
     lines: list[str] = []
 
     class Log:
@@ -36,7 +38,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         debug = info = lambda *_: None
 
-    monkeypatch.setattr(hooks, "TOLD", set())
+    monkeypatch.setattr(hooks, "NOTIFIED", set())
     monkeypatch.setattr(CensusHook, "log", Log())
     return lines
 
@@ -45,17 +47,17 @@ def warned(seen: list[warnings.WarningMessage]) -> list[str]:
     return [str(warning.message) for warning in seen if warning.category is DeprecationWarning]
 
 
-def test_the_end_of_v1_is_told_once_in_a_process(
-    census: Sandbox, monkeypatch: pytest.MonkeyPatch, told: list[str]
+def test_the_end_of_v1_is_reported_once_in_a_process(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ANOTHER", census.connection_uri)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        assert told == []
+        assert logged == []
         for name in ("census_default", "another", "census_default"):
             CensusHook(name).list_sources()
             asyncio.run(CensusHook(name).arun(endpoints.get_source(4)))
-    assert told == [END_OF_V1_NOTICE]
+    assert logged == [END_OF_V1_NOTICE]
     assert [text for text in warned(seen) if "Census" in text] == [END_OF_V1_NOTICE]
 
 
@@ -66,7 +68,7 @@ def test_the_notice_says_how_to_switch() -> None:
 
 @pytest.mark.parametrize("overridden", [False, True])
 def test_v2_has_no_end(
-    census: Sandbox, monkeypatch: pytest.MonkeyPatch, told: list[str], overridden: bool
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, logged: list[str], overridden: bool
 ) -> None:
     named = "v1" if overridden else "v2"
     connect(monkeypatch, census, census.personal_access_token, api_version=named)
@@ -74,11 +76,11 @@ def test_v2_has_no_end(
         warnings.simplefilter("always")
         CensusHook(api_version="v2" if overridden else None).list_sources()
         asyncio.run(CensusHook(api_version="v2").arun(endpoints.get_source(4)))
-    assert told == []
+    assert logged == []
     assert [text for text in warned(seen) if "Census" in text] == []
 
 
-def test_a_process_of_its_own_tells_it_anew(census: Sandbox) -> None:
+def test_a_process_of_its_own_reports_it_anew(census: Sandbox) -> None:
     script = (
         "from airflow_provider_census.hooks.census import CensusHook\n"
         "for _ in range(3): CensusHook().list_sources()\n"
@@ -150,7 +152,7 @@ def test_a_group_is_asked_for_where_none_is_named(census: Sandbox, monkeypatch: 
         hook.create_webhook({"name": "x"})
     assert census.requests == []
     # As the error says how to find it:
-    group_id = hook.list_sources()[0]["group_id"]
+    group_id = hook.list_sources()[0]["group_id"]  # type: ignore[misc]
     made = hook.create_webhook({"name": "x"}, group_id=group_id)
     assert made["group_id"] == group_id
     connect(monkeypatch, census, census.personal_access_token, api_version="v2", group_id="mine")

@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from staging import Caller, Stage
 
 from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sandbox.server import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 # Not for the session: tests of other folders replace `asyncio.sleep`, which a server in a thread calls too.

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
-from starlette.types import Receive, Scope, Send
 
 from airflow_provider_census.sandbox.app import SandboxApp
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
 
 TOKEN = "secret-token:sandbox"
 PERSONAL_ACCESS_TOKEN = "sandbox-personal-access-token"

@@ -12,8 +12,7 @@ import subprocess
 import sys
 import threading
 from email.utils import parsedate_to_datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import pytest
@@ -24,6 +23,9 @@ from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sandbox.__main__ import main
 from airflow_provider_census.sandbox.data import STEPS
 from airflow_provider_census.sandbox.runs import BEHAVIORS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NO_ERROR = {"error_code": None, "error_message": None, "error_detail": None}
 BODY: dict[str, Any] = {  # the documentation's own example
@@ -719,6 +721,136 @@ def test_a_planned_failure_can_say_anything(
 def test_a_failure_that_could_never_happen_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         Sandbox().fail_next(**options)
+
+
+def test_failures_that_are_forgotten_do_not_happen(sandbox: Sandbox) -> None:
+    sandbox.fail_next(9)
+    assert call(sandbox, "GET", "/api/v1/sources").status_code == 503
+
+    sandbox.stop_failing()
+
+    assert call(sandbox, "GET", "/api/v1/sources").status_code == 200
+
+
+def run_of(sandbox: Sandbox, sync_run_id: int) -> dict[str, Any]:
+    run: dict[str, Any] = call(sandbox, "GET", f"/api/v1/sync_runs/{sync_run_id}").json()["data"]
+    return run
+
+
+def test_a_run_is_started_as_on_a_schedule(sandbox: Sandbox) -> None:
+    sync_run_id = sandbox.start_run(57, full_sync=True)
+
+    run = run_of(sandbox, sync_run_id)
+    assert (run["sync_id"], run["status"], run["full_sync"]) == (57, "queued", True)
+    assert run["sync_trigger_reason"]["ui_tag"] == "Schedule"
+    assert sandbox.triggers == []
+
+
+def test_a_run_of_a_sync_that_is_not_there_cannot_be_started(sandbox: Sandbox) -> None:
+    with pytest.raises(ValueError, match="there is no sync 99"):
+        sandbox.start_run(99)
+
+
+@pytest.mark.parametrize(
+    ("status", "counts", "ends"),
+    [
+        ("completed", {}, {"records_updated": 1000, "canceled": False, **NO_ERROR}),
+        (
+            "completed",
+            {"records_failed": 30, "records_invalid": 20},
+            {"records_updated": 950, "records_failed": 30, "records_invalid": 20},
+        ),
+        ("failed", {}, {"records_updated": None, "error_code": "JSON_ARRAY_ERROR", "completed_at": None}),
+        ("skipped", {}, {"source_record_count": None, "completed_at": None, **NO_ERROR}),
+        ("cancelled", {}, {"canceled": True, "records_processed": 500, "completed_at": None}),
+    ],
+)
+def test_a_run_is_finished_at_once_in_the_way_asked_for(
+    sandbox: Sandbox, status: str, counts: dict[str, int], ends: dict[str, Any]
+) -> None:
+    sandbox.clock = lambda: START
+    sync_run_id = sandbox.start_run(57)
+    sandbox.clock = lambda: START + 901
+
+    sandbox.finish_run(sync_run_id, status, **counts)
+
+    run = run_of(sandbox, sync_run_id)
+    assert run | ends == run
+    assert (run["status"], run["updated_at"]) == (status, "2023-11-14T22:28:21.000Z")
+    assert run_of(sandbox, sandbox.start_run(57))["status"] == "queued", "the next one is not skipped"
+    assert sandbox.cancels == []
+
+
+def test_a_run_that_was_triggered_is_finished_as_well(sandbox: Sandbox) -> None:
+    sync_run_id = call(sandbox, "POST", "/api/v1/syncs/53/trigger").json()["data"]["sync_run_id"]
+
+    sandbox.finish_run(sync_run_id)
+
+    run = run_of(sandbox, sync_run_id)
+    assert (run["status"], run["error_code"]) == ("completed", None)
+
+
+@pytest.mark.parametrize("of", ["ended", "documented", "none"])
+def test_only_a_run_that_goes_on_can_be_finished(sandbox: Sandbox, of: str) -> None:
+    sync_run_id = {"ended": sandbox.start_run(58), "documented": 94, "none": 1}[of]
+
+    with pytest.raises(ValueError, match=f"no sync run {sync_run_id} is queued or working"):
+        sandbox.finish_run(sync_run_id)
+
+
+def test_a_run_cannot_end_in_a_way_that_there_is_not(sandbox: Sandbox) -> None:
+    with pytest.raises(ValueError, match="status must be one of completed, failed, skipped, cancelled"):
+        sandbox.finish_run(sandbox.start_run(57), "working")
+
+
+def test_the_clock_may_be_given_and_may_go_by_the_requests() -> None:
+    with Sandbox(clock=lambda: START + len(sandbox.requests)) as sandbox:
+        sync_run_id = sandbox.start_run(52)
+
+        seen = [run_of(sandbox, sync_run_id)["status"] for _ in range(6)]
+
+    assert seen == [*["working"] * 4, *["completed"] * 2]
+
+
+def test_a_token_that_was_rotated_is_the_only_one_let_in(sandbox: Sandbox) -> None:
+    old = {"Authorization": f"Bearer {sandbox.token}"}
+    sandbox.token = "secret-token:new"
+
+    assert "secret-token%3Anew" in sandbox.connection_uri
+    assert call(sandbox, "GET", "/api/v1/sources").status_code == 200
+    assert call(sandbox, "GET", "/api/v1/sources", headers=old).status_code == 401
+
+
+def test_a_personal_access_token_that_was_rotated_is_the_only_one_let_in(sandbox: Sandbox) -> None:
+    tokens = [sandbox.personal_access_token, "new"]
+    sandbox.personal_access_token = "new"
+
+    assert ":new@" in sandbox.connection_uri_v2
+    assert [
+        call(sandbox, "GET", "/api/v2/sources", headers={"Authorization": f"Bearer {token}"}).status_code
+        for token in tokens
+    ] == [401, 200]
+
+
+def test_what_is_done_at_a_request_is_done_before_its_answer(sandbox: Sandbox) -> None:
+    started: list[int] = []
+    sandbox.on_request = lambda method, path: started.append(sandbox.start_run(52))
+
+    runs = call(sandbox, "GET", "/api/v1/syncs/52/sync_runs").json()["data"]
+
+    assert [runs[0]["id"]] == started
+    assert sandbox.requests == [("GET", "/api/v1/syncs/52/sync_runs")]
+
+
+def test_an_answer_can_be_held_back_and_others_are_not(sandbox: Sandbox) -> None:
+    released = threading.Event()
+    sandbox.on_request = lambda method, path: path.endswith("/52") and released.wait(30)
+    try:
+        with pytest.raises(requests.Timeout):
+            requests.get(f"{sandbox.url}/api/v1/syncs/52", timeout=0.1)
+        assert call(sandbox, "GET", "/api/v1/syncs/53").status_code == 200
+    finally:
+        released.set()
 
 
 @pytest.mark.parametrize("pace", [0, -1.0, float("nan")])

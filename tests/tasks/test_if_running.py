@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""What the operator does when a run of its sync goes on already, started by somebody else."""
+"""What the operator does when a run of its sync is running already, started by somebody else."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import json
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
-from task_helpers import Done, Log, Store, TaskInstance, context, looks, start_elsewhere, triggered
+from task_helpers import Done, Log, Store, TaskInstance, context, polls, run_of, triggered
 
 from airflow_provider_census.exceptions import (
     CensusApiError,
@@ -22,14 +22,17 @@ from airflow_provider_census.exceptions import (
     CensusSyncRunCanceled,
     CensusSyncRunFailed,
     CensusSyncRunSkipped,
+    CensusTaskKilled,
     CensusTimeoutError,
 )
 from airflow_provider_census.hooks import census as hooks
+from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators import census as operators
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.sandbox import Sandbox
-from airflow_provider_census.triggers.census import CensusSyncRunTrigger
-from airflow_provider_census.triggers.census_sync import CensusSyncTrigger
+from airflow_provider_census.triggers.census import CensusSyncRunTrigger, CensusSyncTrigger
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 RunTask = Callable[..., Done]
 on_worker_or_deferred = pytest.mark.parametrize(
@@ -38,22 +41,8 @@ on_worker_or_deferred = pytest.mark.parametrize(
 waiting_or_not = pytest.mark.parametrize("wait", [False, True], ids=["not waiting", "waiting"])
 
 
-def run_of(census: Sandbox, sync_run_id: int) -> Any:
-    return census._app.workspace.runs._runs[sync_run_id]
-
-
-def complete(census: Sandbox, sync_run_id: int) -> None:
-    run = run_of(census, sync_run_id)
-    run.begins_at = run.ends_at = run.created_at
-
-
-def last_seen(census: Sandbox, sync_run_id: int) -> dict[str, Any]:
-    runs = census._app.workspace.runs
-    return run_of(census, sync_run_id).as_census(runs.clock())
-
-
-def kinds(went_to_the_triggerer: list[Any]) -> list[type]:
-    return [type(trigger) for trigger in went_to_the_triggerer]
+def kinds(triggers_run: list[Any]) -> list[type]:
+    return [type(trigger) for trigger in triggers_run]
 
 
 @on_worker_or_deferred
@@ -62,13 +51,12 @@ def kinds(went_to_the_triggerer: list[Any]) -> list[type]:
 def test_it_waits_for_the_end_of_the_run_however_that_is_and_then_starts_its_own(
     run_task: RunTask,
     census: Sandbox,
-    went_to_the_triggerer: list[Any],
+    triggers_run: list[Any],
     deferrable: bool,
     wait: bool,
     foreign: int,
 ) -> None:
-    others = start_elsewhere(census, foreign)
-    run_of(census, others).sync_id = 58
+    others = census.start_run(58, like=foreign)
     done = run_task(
         CensusTriggerSyncOperator,
         sync_id=58,
@@ -78,12 +66,12 @@ def test_it_waits_for_the_end_of_the_run_however_that_is_and_then_starts_its_own
     )
     assert done.state == "success"
     (trigger,) = census.triggers
-    assert run_of(census, trigger.sync_run_id).created_at >= run_of(census, others).stops_at
-    assert last_seen(census, trigger.sync_run_id)["status"] == "completed"
+    assert run_of(census, trigger.sync_run_id)["created_at"] >= run_of(census, others)["updated_at"]
+    assert run_of(census, trigger.sync_run_id)["status"] == "completed"
     assert done.xcom() == done.xcom("sync_run_id") == trigger.sync_run_id
     assert (done.xcom("sync_run") or {}).get("id") == (trigger.sync_run_id if wait else None)
     assert done.link().endswith(f"={trigger.sync_run_id}")
-    assert kinds(went_to_the_triggerer) == [CensusSyncTrigger] * deferrable
+    assert kinds(triggers_run) == [CensusSyncTrigger] * deferrable
     assert census.cancels == []
 
 
@@ -94,12 +82,12 @@ def test_it_waits_for_the_end_of_the_run_however_that_is_and_then_starts_its_own
 def test_after_that_the_task_ends_as_its_own_run_does(
     run_task: RunTask,
     census: Sandbox,
-    went_to_the_triggerer: list[Any],
+    triggers_run: list[Any],
     deferrable: bool,
     sync_id: int,
     error: type[Exception] | None,
 ) -> None:
-    others = start_elsewhere(census, sync_id)
+    others = census.start_run(sync_id)
     done = run_task(
         CensusTriggerSyncOperator,
         sync_id=sync_id,
@@ -113,14 +101,14 @@ def test_after_that_the_task_ends_as_its_own_run_does(
     if error:
         assert type(done.error) is error
         assert done.error.sync_run["id"] == trigger.sync_run_id
-    assert kinds(went_to_the_triggerer) == [CensusSyncTrigger, CensusSyncRunTrigger] * deferrable
+    assert kinds(triggers_run) == [CensusSyncTrigger, CensusSyncRunTrigger] * deferrable
     assert census.cancels == []
 
 
 @on_worker_or_deferred
 @waiting_or_not
 def test_it_joins_the_run(run_task: RunTask, census: Sandbox, deferrable: bool, wait: bool) -> None:
-    others = start_elsewhere(census, 52)
+    others = census.start_run(52)
     done = run_task(
         CensusTriggerSyncOperator,
         sync_id=52,
@@ -133,14 +121,14 @@ def test_it_joins_the_run(run_task: RunTask, census: Sandbox, deferrable: bool, 
     assert done.link().endswith(f"={others}")
     assert (done.xcom("sync_run") or {}).get("status") == ("completed" if wait else None)
     assert census.triggers == []
-    assert bool(looks(census)) == wait
+    assert bool(polls(census)) == wait
 
 
 @on_worker_or_deferred
 def test_a_run_that_it_joined_and_that_fails_fails_the_task(
     run_task: RunTask, census: Sandbox, deferrable: bool
 ) -> None:
-    others = start_elsewhere(census, 53)
+    others = census.start_run(53)
     done = run_task(
         CensusTriggerSyncOperator,
         sync_id=53,
@@ -156,7 +144,7 @@ def test_a_run_that_it_joined_and_that_fails_fails_the_task(
 def test_a_run_that_is_not_full_is_waited_for_where_a_full_one_is_asked_for(
     run_task: RunTask, census: Sandbox, deferrable: bool
 ) -> None:
-    others = start_elsewhere(census, 52)
+    others = census.start_run(52)
     done = run_task(
         CensusTriggerSyncOperator,
         sync_id=52,
@@ -172,32 +160,32 @@ def test_a_run_that_is_not_full_is_waited_for_where_a_full_one_is_asked_for(
 
 
 def test_a_full_run_is_joined_where_a_full_one_is_asked_for(census: Sandbox) -> None:
-    others = start_elsewhere(census, 57, full_sync=True)
+    others = census.start_run(57, full_sync=True)
     assert executed(if_running="join", force_full_sync=True) == others
     assert census.triggers == []
 
 
 @waiting_or_not
-def test_it_fails_and_says_for_which_run(run_task: RunTask, census: Sandbox, wait: bool) -> None:
-    others = start_elsewhere(census, 57)
+def test_it_fails_and_names_the_run(run_task: RunTask, census: Sandbox, wait: bool) -> None:
+    others = census.start_run(57)
     done = run_task(CensusTriggerSyncOperator, sync_id=57, if_running="fail", wait_for_completion=wait)
     assert done.state == "failed"
     assert type(done.error) is CensusError
-    assert f"Sync run {others} of sync 57 goes on already: working" in str(done.error)
+    assert f"Sync run {others} of sync 57 is running already: working" in str(done.error)
     assert f"{census.url}/syncs/57/history?sync_run_id={others}" in str(done.error)
     assert census.triggers == []
     assert done.xcom("sync_run_id") is None
 
 
 def test_by_default_it_starts_a_run_that_census_skips(run_task: RunTask, census: Sandbox) -> None:
-    start_elsewhere(census, 57)
+    census.start_run(57)
     done = run_task(CensusTriggerSyncOperator, sync_id=57, wait_for_completion=True)
     assert type(done.error) is CensusSyncRunSkipped
     assert triggered(census) == [57]
 
 
 @pytest.mark.parametrize("if_running", ["trigger", "wait", "join", "fail"])
-def test_without_another_run_all_are_the_same_and_ask_the_same(census: Sandbox, if_running: str) -> None:
+def test_without_another_run_all_are_the_same_and_request_the_same(census: Sandbox, if_running: str) -> None:
     assert executed(58, if_running=if_running) == census.triggers[0].sync_run_id
     assert [path.rpartition("/")[2] for _, path in census.requests] == ["sync_runs", "trigger"]
 
@@ -210,13 +198,13 @@ def test_a_word_that_is_none_is_refused_when_the_dag_is_read(wrong: Any) -> None
 
 def test_how_to_wait_is_no_idle_option_then() -> None:
     for if_running, words in (("wait", []), ("join", []), ("fail", ["poll_interval, timeout of task"])):
-        with warnings.catch_warnings(record=True) as seen:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             CensusTriggerSyncOperator(
                 task_id="task", sync_id=52, if_running=if_running, poll_interval=9, timeout=99
             )
-        said = [str(warning.message) for warning in seen if "will have no effect" in str(warning.message)]
-        assert [line[: len(word)] for line, word in zip(said, words, strict=True)] == words
+        found = [str(warning.message) for warning in caught if "will have no effect" in str(warning.message)]
+        assert [line[: len(word)] for line, word in zip(found, words, strict=True)] == words
 
 
 def operator(sync_id: int = 57, **options: Any) -> CensusTriggerSyncOperator:
@@ -227,18 +215,16 @@ def executed(sync_id: int = 57, /, **options: Any) -> int:
     return operator(sync_id, **options).execute(context())  # type: ignore[arg-type]
 
 
-class AnotherSneaksIn:
+class AnotherRunComesFirst:
     """Lets Census start a run just before ours, some times, so that ours is skipped."""
 
     def __init__(self, census: Sandbox, *sync_ids: int) -> None:
-        self.runs = census._app.workspace.runs
-        self.left, self.started = list(sync_ids), list[int]()
-        self._start, self.runs.start = self.runs.start, self.start  # type: ignore[method-assign]
+        self.census, self.left, self.started = census, list(sync_ids), list[int]()
+        census.on_request = self.start
 
-    def start(self, sync_id: int, full_sync: bool) -> int:
-        if self.left:
-            self.started.append(self._start(self.left.pop(0), False))
-        return self._start(sync_id, full_sync)
+    def start(self, method: str, path: str) -> None:
+        if self.left and path.endswith("/trigger"):
+            self.started.append(self.census.start_run(self.left.pop(0)))
 
 
 @on_worker_or_deferred
@@ -246,7 +232,7 @@ class AnotherSneaksIn:
 def test_a_run_that_is_skipped_nevertheless_is_started_again(
     run_task: RunTask, census: Sandbox, deferrable: bool, times: int
 ) -> None:
-    others = AnotherSneaksIn(census, *[52] * times)
+    others = AnotherRunComesFirst(census, *[52] * times)
     done = run_task(
         CensusTriggerSyncOperator,
         sync_id=52,
@@ -263,7 +249,7 @@ def test_a_run_that_is_skipped_nevertheless_is_started_again(
 
 
 def test_a_run_that_is_skipped_for_another_lets_the_task_join_that(census: Sandbox) -> None:
-    others = AnotherSneaksIn(census, 57)
+    others = AnotherRunComesFirst(census, 57)
     known = context()
     deferred = deferral(operator(if_running="join", wait_for_completion=True, deferrable=True), known)
     assert [deferred.trigger.sync_run_id] == others.started == [known["ti"].xcoms["sync_run_id"]]
@@ -281,8 +267,9 @@ def test_a_run_that_is_skipped_for_no_other_is_the_result(census: Sandbox, if_ru
 @pytest.mark.parametrize(("pace", "state"), [(200.0, 2), (1e9, 4)], ids=["over soon", "never over"])
 def test_a_run_that_was_cancelled_and_is_not_quite_over(census: Sandbox, pace: float, state: int) -> None:
     """Nobody knows when it will be; so ours is started a few times, until Census does not skip it."""
-    others = run_of(census, start_elsewhere(census, 57))
-    others.pace, others.canceled_at = pace, others.created_at
+    usual, census.pace = census.pace, pace
+    CensusHook().cancel_sync_run(census.start_run(57))
+    census.pace = usual
     if state == 4:
         with pytest.raises(CensusSyncRunSkipped):
             executed(57, if_running="wait", wait_for_completion=True, on_skipped_run="fail")
@@ -311,7 +298,7 @@ def test_nobody_elses_run_is_cancelled_when_the_time_is_over(
 
     if limit == "execution_timeout" and not deferrable:
         monkeypatch.setattr(CensusTriggerSyncOperator, "_sleep", alarm)
-    start_elsewhere(census, 57)
+    census.start_run(57)
     done = run_task(
         CensusTriggerSyncOperator,
         sync_id=57,
@@ -325,14 +312,14 @@ def test_nobody_elses_run_is_cancelled_when_the_time_is_over(
     assert type(done.error) is (CensusTimeoutError if limit == "timeout" else AirflowTaskTimeout)
     if if_running == "wait" and (deferrable or limit == "timeout"):
         assert "Another run of sync 57 has not ended within" in str(done.error)
-        assert "It goes on, and no run was started in Census." in str(done.error)
+        assert "It keeps running, and no run was started in Census." in str(done.error)
     assert (census.triggers, census.cancels) == ([], [])
 
 
 def test_a_user_who_kills_the_task_cancels_its_own_run_after_another_was_waited_for(
     census: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_of(census, start_elsewhere(census, 52)).sync_id = 57
+    census.start_run(57, like=52)
     task = operator(if_running="wait", wait_for_completion=True)
     monkeypatch.setattr(operators, "task_state", lambda _: "failed")
     sleep = task._sleep
@@ -343,7 +330,7 @@ def test_a_user_who_kills_the_task_cancels_its_own_run_after_another_was_waited_
         sleep(seconds)
 
     monkeypatch.setattr(task, "_sleep", die)
-    with pytest.raises(CensusError, match="killed"):
+    with pytest.raises(CensusTaskKilled, match="killed"):
         task.execute(context())  # type: ignore[arg-type]
     assert census.cancels == [census.triggers[0].sync_run_id]
 
@@ -352,7 +339,7 @@ def test_a_user_who_kills_the_task_cancels_its_own_run_after_another_was_waited_
 def test_a_user_who_kills_the_task_on_the_worker_cancels_nobody_elses_run(
     census: Sandbox, monkeypatch: pytest.MonkeyPatch, if_running: str
 ) -> None:
-    start_elsewhere(census, 57)
+    census.start_run(57)
     task = operator(if_running=if_running, wait_for_completion=True)
     monkeypatch.setattr(operators, "task_state", lambda _: "failed")
     sleep = task._sleep
@@ -362,7 +349,7 @@ def test_a_user_who_kills_the_task_on_the_worker_cancels_nobody_elses_run(
         sleep(seconds)
 
     monkeypatch.setattr(task, "_sleep", die)
-    with pytest.raises(CensusError, match="killed"):
+    with pytest.raises(CensusTaskKilled, match="killed"):
         task.execute(context())  # type: ignore[arg-type]
     assert (census.triggers, census.cancels) == ([], [])
 
@@ -383,8 +370,8 @@ def event_of(trigger: Any) -> dict[str, Any]:
     return dict(payload)
 
 
-def test_the_bounds_travel_along_and_the_id_of_the_other_run_does_not(census: Sandbox) -> None:
-    others = start_elsewhere(census, 52)
+def test_the_times_travel_along_and_the_id_of_the_other_run_does_not(census: Sandbox) -> None:
+    others = census.start_run(52)
     known = context()
     task = operator(
         52,
@@ -398,12 +385,12 @@ def test_the_bounds_travel_along_and_the_id_of_the_other_run_does_not(census: Sa
     first = deferral(task, known)
     assert first.method_name == "execute_when_idle"
     path, arguments = first.trigger.serialize()
-    assert path == "airflow_provider_census.triggers.census_sync.CensusSyncTrigger"
+    assert path == "airflow_provider_census.triggers.census.CensusSyncTrigger"
     assert (arguments["sync_id"], arguments["since"], arguments["poll_interval"]) == ("52", None, 7.0)
     assert known["ti"].xcoms.keys() == {"_link_CensusSyncRunLink"}
     assert known["ti"].xcoms["_link_CensusSyncRunLink"].endswith(f"={others}")
     event = event_of(first.trigger)
-    assert event == {"sync_run_id": None, "event": "ended"}
+    assert event == {"sync_run_id": None, "event": "ended", "message": ""}
     with pytest.raises(TaskDeferred) as second:
         task.execute_when_idle(known, event, **json.loads(json.dumps(first.kwargs)))
     (trigger,) = census.triggers
@@ -411,13 +398,13 @@ def test_the_bounds_travel_along_and_the_id_of_the_other_run_does_not(census: Sa
     assert second.value.trigger.sync_run_id == trigger.sync_run_id == known["ti"].xcoms["sync_run_id"]
     assert second.value.trigger.cancel_on_kill is True
     for name in ("deadline", "execution_deadline"):
-        assert second.value.kwargs[name] == first.kwargs[name] == getattr(second.value.trigger, name)
-    assert second.value.kwargs["started"] > first.kwargs["started"], "looks at ours are as frequent again"
+        assert second.value.kwargs[name] == first.kwargs[name] == getattr(second.value.trigger.options, name)
+    assert second.value.kwargs["started"] > first.kwargs["started"], "ours is polled as frequently again"
     assert not hasattr(first.trigger, "cancel_on_kill")
 
 
 def test_a_run_that_it_joined_is_not_cancelled_in_the_triggerer_nor_after(census: Sandbox) -> None:
-    others = start_elsewhere(census, 57)
+    others = census.start_run(57)
     known = context()
     task = operator(if_running="join", wait_for_completion=True, deferrable=True, cancel_on_timeout=True)
     first = deferral(task, known)
@@ -425,9 +412,9 @@ def test_a_run_that_it_joined_is_not_cancelled_in_the_triggerer_nor_after(census
     assert first.trigger.cancel_on_kill is False
     again = operator(if_running="join", wait_for_completion=True, deferrable=True, cancel_on_timeout=True)
     for kind, error in (("timeout", CensusTimeoutError), ("execution_timeout", AirflowTaskTimeout)):
-        with pytest.raises(error, match="The run goes on"):
+        with pytest.raises(error, match="The run keeps running"):
             again.execute_complete(known, {"sync_run_id": others, "event": kind}, **first.kwargs)
-    with pytest.raises(CensusTimeoutError, match="The run goes on"):
+    with pytest.raises(CensusTimeoutError, match="The run keeps running"):
         again.resume_execution("__fail__", {"error": "Trigger timeout"}, known)
     with pytest.raises(TaskDeferred) as second:
         again.execute_complete(known, {"sync_run_id": others, "event": "ended"}, **first.kwargs)
@@ -436,8 +423,8 @@ def test_a_run_that_it_joined_is_not_cancelled_in_the_triggerer_nor_after(census
     assert census.cancels == []
 
 
-def test_a_label_is_looked_up_once(census: Sandbox) -> None:
-    start_elsewhere(census, 57)
+def test_a_label_is_resolved_once(census: Sandbox) -> None:
+    census.start_run(57)
     known = context()
     task = CensusTriggerSyncOperator(
         task_id="task", sync_label="Runs long", if_running="wait", deferrable=True
@@ -449,8 +436,8 @@ def test_a_label_is_looked_up_once(census: Sandbox) -> None:
     assert [path for _, path in census.requests].count("/api/v1/syncs") == 1
 
 
-def test_what_another_release_deferred_goes_on(census: Sandbox) -> None:
-    start_elsewhere(census, 57)
+def test_what_another_release_deferred_is_resumed(census: Sandbox) -> None:
+    census.start_run(57)
     known = context()
     task = operator(if_running="wait", wait_for_completion=True, deferrable=True)
     event = {"sync_run_id": None, "event": "ended", "of_the_future": 1}
@@ -467,7 +454,7 @@ def test_what_another_release_deferred_goes_on(census: Sandbox) -> None:
         (
             {"event": "error", "message": "No!"},
             CensusError,
-            "another run of sync 57 ended early, it goes on, and no run was started: No!",
+            "another run of sync 57 ended early, it keeps running, and no run was started: No!",
         ),
         ({"event": "ascended"}, CensusError, "ascended"),
     ],
@@ -476,7 +463,7 @@ def test_what_another_release_deferred_goes_on(census: Sandbox) -> None:
 def test_how_the_wait_for_another_run_may_end_otherwise(
     census: Sandbox, event: dict[str, Any], error: type[Exception], words: str
 ) -> None:
-    start_elsewhere(census, 57)
+    census.start_run(57)
     known = context()
     task = operator(if_running="wait", deferrable=True)
     first = deferral(task, known)
@@ -493,7 +480,7 @@ def test_how_the_wait_for_another_run_may_end_otherwise(
 def test_when_airflow_gave_up_the_trigger_of_another_run(
     census: Sandbox, failure: dict[str, Any], error: type[Exception]
 ) -> None:
-    start_elsewhere(census, 57)
+    census.start_run(57)
     known = context()
     task = operator(if_running="wait", wait_for_completion=True, deferrable=True, cancel_on_timeout=True)
     deferral(task, known)
@@ -503,11 +490,11 @@ def test_when_airflow_gave_up_the_trigger_of_another_run(
 
 
 def test_when_airflow_gave_up_the_trigger_of_another_run_that_has_ended(census: Sandbox) -> None:
-    others = start_elsewhere(census, 57)
+    others = census.start_run(57)
     known = context()
     task = operator(if_running="wait", deferrable=True)
     deferral(task, known)
-    complete(census, others)
+    census.finish_run(others)
     sync_run_id = task.resume_execution("__fail__", {"error": "Trigger failure"}, known)  # type: ignore
     assert [trigger.sync_run_id for trigger in census.triggers] == [sync_run_id]
 
@@ -523,7 +510,7 @@ def test_a_sync_that_does_not_exist_or_cannot_be_seen_fails_at_once(census: Sand
 
 
 class FailsOnceItWaits(Log):
-    """Takes Census away as soon as the task says that it waits."""
+    """Takes Census away as soon as the task logs that it waits."""
 
     def __init__(self, census: Sandbox) -> None:
         super().__init__()
@@ -531,26 +518,26 @@ class FailsOnceItWaits(Log):
 
     def info(self, message: str, *values: Any) -> None:
         super().info(message, *values)
-        if "goes on already" in self.lines[-1][1]:
+        if "is running already" in self.lines[-1][1]:
             self.census.fail_next(12, status=502, path="/api/v1/syncs/52/sync_runs")
 
 
 @on_worker_or_deferred
-def test_an_outage_while_another_run_goes_on_is_not_the_end(
+def test_an_outage_while_another_run_is_running_is_not_the_end(
     run_task: RunTask, census: Sandbox, monkeypatch: pytest.MonkeyPatch, deferrable: bool
 ) -> None:
-    start_elsewhere(census, 52)
+    census.start_run(52)
     log = FailsOnceItWaits(census)
     monkeypatch.setattr(CensusTriggerSyncOperator, "log", log)
     done = run_task(CensusTriggerSyncOperator, sync_id=52, if_running="wait", deferrable=deferrable)
     assert done.state == "success"
-    assert log.said("goes on already") == 1
+    assert log.count("is running already") == 1
     assert triggered(census) == [52]
 
 
 def attempt(store: Store | None, number: int, sync_id: int = 57, **options: Any) -> int:
     """One try of the task, as in a process of its own."""
-    hooks.CLAIMED.clear()
+    hooks.OWNED_RUN_IDS.clear()
     ti = TaskInstance(try_number=number, max_tries=3)
     more = {} if store is None else {"task_state_store": store}
     return operator(sync_id, **options).execute({**context(ti, **more), "dag_run": DAG_RUN})  # type: ignore
@@ -559,20 +546,20 @@ def attempt(store: Store | None, number: int, sync_id: int = 57, **options: Any)
 DAG_RUN = context()["dag_run"]
 
 
-def test_after_a_crash_while_another_run_goes_on_a_retry_looks_again(census: Sandbox) -> None:
-    store, others = Store(), start_elsewhere(census, 57)
+def test_after_a_crash_while_another_run_is_running_a_retry_polls_it_again(census: Sandbox) -> None:
+    store, others = Store(), census.start_run(57)
     for number in (1, 2):
         with pytest.raises(TaskDeferred) as deferred:
             attempt(store, number, if_running="wait", deferrable=True)
         assert isinstance(deferred.value.trigger, CensusSyncTrigger)
-    assert store.kept == {}
-    complete(census, others)
+    assert store.stored == {}
+    census.finish_run(others)
     first = attempt(store, 3, if_running="wait")
     assert [trigger.sync_run_id for trigger in census.triggers] == [first]
 
 
 @pytest.mark.parametrize("if_running", ["wait", "join", "fail"])
-def test_a_retry_goes_on_with_our_own_run_and_takes_it_for_nobody_elses(
+def test_a_retry_reconnects_to_our_own_run_and_takes_it_for_nobody_elses(
     census: Sandbox, if_running: str
 ) -> None:
     store = Store()
@@ -585,20 +572,20 @@ def test_a_retry_goes_on_with_our_own_run_and_takes_it_for_nobody_elses(
 
 
 def test_a_retry_joins_the_same_run_again_and_still_does_not_cancel_it(census: Sandbox) -> None:
-    store, others = Store(), start_elsewhere(census, 57)
+    store, others = Store(), census.start_run(57)
     assert attempt(store, 1, if_running="join") == others
     for number in (2, 3):
         with pytest.raises(TaskDeferred) as deferred:
             attempt(store, number, if_running="join", wait_for_completion=True, deferrable=True)
         assert deferred.value.trigger.sync_run_id == others
         assert deferred.value.trigger.cancel_on_kill is False
-    complete(census, others)
+    census.finish_run(others)
     assert attempt(store, 4, if_running="join", wait_for_completion=True) == others, "it has completed"
     assert census.triggers == []
 
 
-def test_a_retry_after_a_run_that_it_joined_has_failed_starts_its_own(census: Sandbox) -> None:
-    store, others = Store(), start_elsewhere(census, 53)
+def test_after_a_run_that_it_joined_has_failed_a_retry_submits_its_own(census: Sandbox) -> None:
+    store, others = Store(), census.start_run(53)
     with pytest.raises(CensusSyncRunFailed):
         attempt(store, 1, 53, if_running="join", wait_for_completion=True)
     with pytest.raises(CensusSyncRunFailed) as raised:
@@ -610,10 +597,10 @@ def test_a_retry_after_a_run_that_it_joined_has_failed_starts_its_own(census: Sa
     ("if_running", "expected"),
     [("trigger", "joined"), ("wait", "waits"), ("join", "joined"), ("fail", "joined")],
 )
-def test_without_a_store_a_retry_that_waits_takes_over_nothing(
+def test_without_a_store_a_retry_that_waits_takes_nothing(
     census: Sandbox, if_running: str, expected: str
 ) -> None:
-    """The run that goes on may be ours or another's, from before or after what was loaded."""
+    """The run that is running may be ours or another's, from before or after what was loaded."""
     first = attempt(None, 1, if_running=if_running)
     if expected == "joined":
         assert attempt(None, 2, if_running=if_running) == first

@@ -8,25 +8,28 @@ import threading
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 from task_helpers import context, triggered
 
-from airflow_provider_census.exceptions import CensusError
+from airflow_provider_census import waiting
+from airflow_provider_census.exceptions import CensusTaskKilled
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators import census as operators
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
-from airflow_provider_census.transports.worker import WorkerTransport
+from airflow_provider_census.transports.requests import RequestsTransport
 
-AtFirstPause = Callable[[Callable[[], Any]], None]
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
+
+AtFirstSleep = Callable[[Callable[[], Any]], None]
 
 
 @pytest.fixture
-def at_first_pause(monkeypatch: pytest.MonkeyPatch) -> AtFirstPause:
+def at_first_sleep(monkeypatch: pytest.MonkeyPatch) -> AtFirstSleep:
     """Let something happen when the task sleeps for the first time, as a signal does."""
 
     def arrange(happens: Callable[[], Any]) -> None:
@@ -37,13 +40,13 @@ def at_first_pause(monkeypatch: pytest.MonkeyPatch) -> AtFirstPause:
                 pending.pop()()
 
         clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=sleep)
-        monkeypatch.setattr(operators, "time", clock)
+        monkeypatch.setattr(waiting, "time", clock)
 
     return arrange
 
 
 @pytest.fixture
-def says(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+def state_is(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     """Let Airflow say that the task has this state now."""
 
     def arrange(state: Any) -> None:
@@ -57,7 +60,7 @@ def says(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     return arrange
 
 
-def waiting(**options: Any) -> CensusTriggerSyncOperator:
+def waiting_operator(**options: Any) -> CensusTriggerSyncOperator:
     return CensusTriggerSyncOperator(task_id="task", sync_id=57, wait_for_completion=True, **options)
 
 
@@ -69,88 +72,88 @@ def waiting(**options: Any) -> CensusTriggerSyncOperator:
         ("none", {}, 1),
         ("removed", {}, 1),
         ("running", {}, 0),
-        (RuntimeError("no answer"), {}, 0),
+        (RuntimeError("no response"), {}, 0),
         (threading.Event().wait, {}, 0),
         ("failed", {"cancel_on_kill": False}, 0),
     ],
-    ids=["failed", "success", "cleared", "removed", "running", "unknown", "no answer in time", "not wanted"],
+    ids=["failed", "success", "cleared", "removed", "running", "unknown", "no state in time", "not wanted"],
 )
 def test_a_users_kill_cancels_and_nothing_else_does(
     census: Sandbox,
     monkeypatch: pytest.MonkeyPatch,
-    at_first_pause: AtFirstPause,
-    says: Callable[[Any], None],
+    at_first_sleep: AtFirstSleep,
+    state_is: Callable[[Any], None],
     state: Any,
     options: dict[str, Any],
     cancels: int,
 ) -> None:
-    operator = waiting(**options)
-    says(state)
+    operator = waiting_operator(**options)
+    state_is(state)
     if callable(state):
-        monkeypatch.setattr(operators, "STATE_TIME", 0.01)
-    at_first_pause(operator.on_kill)
-    with pytest.raises(CensusError, match="killed while it waited"):
+        monkeypatch.setattr(operators, "STATE_TIMEOUT", 0.01)
+    at_first_sleep(operator.on_kill)
+    with pytest.raises(CensusTaskKilled, match="killed while it waited"):
         operator.execute(context())
     assert census.cancels == [census.triggers[0].sync_run_id] * cancels
 
 
 def test_a_kill_while_the_run_is_being_started_cancels_it(
-    census: Sandbox, monkeypatch: pytest.MonkeyPatch, says: Callable[[Any], None]
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, state_is: Callable[[Any], None]
 ) -> None:
-    operator = waiting()
-    says("failed")
-    send = WorkerTransport.send
+    operator = waiting_operator()
+    state_is("failed")
+    send = RequestsTransport.send
 
-    def send_and_die(transport: WorkerTransport, request: Any) -> Any:
-        answer = send(transport, request)
+    def send_and_die(transport: RequestsTransport, request: Any) -> Any:
+        response = send(transport, request)
         if request.path.endswith("/trigger"):
             operator.on_kill()
-        return answer
+        return response
 
-    monkeypatch.setattr(WorkerTransport, "send", send_and_die)
-    with pytest.raises(CensusError, match="killed"):
+    monkeypatch.setattr(RequestsTransport, "send", send_and_die)
+    with pytest.raises(CensusTaskKilled, match="killed"):
         operator.execute(context())
     assert triggered(census) == [57]
     assert census.cancels == [census.triggers[0].sync_run_id]
 
 
 def test_a_kill_before_the_run_is_started_leaves_it_so(
-    census: Sandbox, monkeypatch: pytest.MonkeyPatch, says: Callable[[Any], None]
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, state_is: Callable[[Any], None]
 ) -> None:
-    operator = waiting()
-    says("failed")
-    starting = CensusHook.starting
+    operator = waiting_operator()
+    state_is("failed")
+    trigger_sync = CensusHook.trigger_sync
 
-    def die_and_start(*known: Any) -> Any:
+    def die_and_start(*known: Any, **options: Any) -> Any:
         operator.on_kill()
-        return starting(*known)
+        return trigger_sync(*known, **options)
 
-    monkeypatch.setattr(CensusHook, "starting", die_and_start)
-    with pytest.raises(CensusError, match="killed"):
+    monkeypatch.setattr(CensusHook, "trigger_sync", die_and_start)
+    with pytest.raises(CensusTaskKilled, match="killed"):
         operator.execute(context())
     assert (triggered(census), census.cancels) == ([], [])
 
 
 @pytest.mark.parametrize("state", ["up_for_retry", "scheduled", "queued", "deferred", "running"])
 def test_a_worker_that_lost_its_heartbeats_leaves_the_run_to_the_retry(
-    census: Sandbox, at_first_pause: AtFirstPause, says: Callable[[Any], None], state: str
+    census: Sandbox, at_first_sleep: AtFirstSleep, state_is: Callable[[Any], None], state: str
 ) -> None:
-    operator = waiting()
-    says(state)
-    at_first_pause(operator.on_kill)
-    with pytest.raises(CensusError, match="killed"):
+    operator = waiting_operator()
+    state_is(state)
+    at_first_sleep(operator.on_kill)
+    with pytest.raises(CensusTaskKilled, match="killed"):
         operator.execute(context())
     assert census.cancels == []
 
 
 def test_there_is_one_attempt_to_cancel(
-    census: Sandbox, at_first_pause: AtFirstPause, says: Callable[[Any], None]
+    census: Sandbox, at_first_sleep: AtFirstSleep, state_is: Callable[[Any], None]
 ) -> None:
-    operator = waiting()
-    says("failed")
-    at_first_pause(operator.on_kill)
+    operator = waiting_operator()
+    state_is("failed")
+    at_first_sleep(operator.on_kill)
     census.fail_next(9, status=503, headers={"Retry-After": "0"}, path="/api/v1/sync_runs", method="POST")
-    with pytest.raises(CensusError, match="killed"):
+    with pytest.raises(CensusTaskKilled, match="killed"):
         operator.execute(context())
     assert sum(method == "POST" and path.endswith("/cancel") for method, path in census.requests) == 1
     assert census.cancels == []
@@ -158,34 +161,34 @@ def test_there_is_one_attempt_to_cancel(
 
 @pytest.mark.parametrize("state", ["failed", "none"])
 def test_a_task_that_does_not_wait_cancels_nothing(
-    census: Sandbox, says: Callable[[Any], None], state: str
+    census: Sandbox, state_is: Callable[[Any], None], state: str
 ) -> None:
     operator = CensusTriggerSyncOperator(task_id="task", sync_id=57)
-    says(state)
+    state_is(state)
     operator.execute(context())
     operator.on_kill()
     assert census.cancels == []
 
 
 def test_after_the_end_of_its_wait_a_task_cancels_nothing(
-    census: Sandbox, says: Callable[[Any], None]
+    census: Sandbox, state_is: Callable[[Any], None]
 ) -> None:
     operator = CensusTriggerSyncOperator(task_id="task", sync_id=52, wait_for_completion=True)
-    says("failed")
+    state_is("failed")
     operator.execute(context())
     operator.on_kill()
     assert census.cancels == []
 
 
 def test_the_execution_timeout_cancels_once_although_airflow_calls_on_kill_too(
-    census: Sandbox, at_first_pause: AtFirstPause, says: Callable[[Any], None]
+    census: Sandbox, at_first_sleep: AtFirstSleep, state_is: Callable[[Any], None]
 ) -> None:
     def alarm() -> None:
         raise AirflowTaskTimeout("Timeout, PID: 1")
 
-    operator = waiting()
-    says("failed")
-    at_first_pause(alarm)
+    operator = waiting_operator()
+    state_is("failed")
+    at_first_sleep(alarm)
     with pytest.raises(AirflowTaskTimeout):
         operator.execute(context())
     operator.on_kill()

@@ -8,19 +8,23 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from task_helpers import RESCHEDULED, Done
 
-from airflow_provider_census import lineage
+from airflow_provider_census import openlineage
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_provider_census.sandbox import Sandbox
 
 RunTask = Callable[..., Done]
 Events = Callable[[], dict[str, dict[str, Any]]]
@@ -31,7 +35,7 @@ TABLE = {"type": "table", "id": 2}
 
 @pytest.fixture
 def events(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Events]:
-    """What OpenLineage's listener tells of the task, by the type of the event; the last of a type counts."""
+    """What OpenLineage's listener reports of the task, by the type of the event; the last of a type counts."""
     try:
         from airflow.sdk.listener import get_listener_manager
     except ImportError:
@@ -39,20 +43,20 @@ def events(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Events]:
 
     # Before OpenLineage is configured, or its plugin would bring a listener of its own to stay.
     manager = get_listener_manager()
-    told = tmp_path / "events.jsonl"
-    transport = {"type": "file", "log_file_path": str(told), "append": True}
+    log = tmp_path / "events.jsonl"
+    transport = {"type": "file", "log_file_path": str(log), "append": True}
     monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", json.dumps(transport))
     # However slow this machine is just now.
     monkeypatch.setenv("AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT", "120")
-    monkeypatch.setattr(lineage, "TIMEOUT", 30.0)
+    monkeypatch.setattr(openlineage, "TIMEOUT", 30.0)
     from airflow.providers.openlineage.plugins.listener import OpenLineageListener
 
     def read() -> dict[str, dict[str, Any]]:
-        text = told.read_text()
+        text = log.read_text()
         assert "secret-token" not in text
-        all_told = map(json.loads, text.splitlines())
-        # Some versions also tell of DAG runs, from another process, sooner or later.
-        return {event["eventType"]: event for event in all_told if event["job"]["name"].endswith(".task")}
+        reported = map(json.loads, text.splitlines())
+        # Some versions also report DAG runs, from another process, sooner or later.
+        return {event["eventType"]: event for event in reported if event["job"]["name"].endswith(".task")}
 
     listener = OpenLineageListener()
     manager.add_listener(listener)
@@ -61,8 +65,8 @@ def events(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Events]:
     listener.before_stopping(component=None)
 
 
-def asked(census: Sandbox) -> list[str]:
-    """What Census was asked for lineage, without the root of the API."""
+def requested(census: Sandbox) -> list[str]:
+    """What was requested of Census for lineage, without the root of the API."""
     paths = [path.split("/", 3)[3] for method, path in census.requests if method == "GET"]
     return [path for path in paths if "sync_runs" not in path]
 
@@ -86,7 +90,7 @@ def here(census: Sandbox) -> str:
         (CensusSyncRunSensor, {"deferrable": True}),
     ],
 )
-def test_a_task_that_waits_tells_what_was_read_and_written_and_how_much(
+def test_a_task_that_waits_reports_what_was_read_and_written_and_how_much(
     run_task: RunTask, census: Sandbox, events: Events, task: type[Any], options: dict[str, Any]
 ) -> None:
     of = (
@@ -114,10 +118,10 @@ def test_a_task_that_waits_tells_what_was_read_and_written_and_how_much(
         "records_failed": 3,
         "records_invalid": 2,
     }
-    assert asked(census) == ["syncs/55", "sources/4", "destinations/15"]
+    assert requested(census) == ["syncs/55", "sources/4", "destinations/15"]
 
 
-def test_a_task_that_only_starts_a_sync_tells_all_but_the_counts(
+def test_a_task_that_only_starts_a_sync_reports_all_but_the_counts(
     run_task: RunTask, census: Sandbox, events: Events
 ) -> None:
     assert run_task(CensusTriggerSyncOperator, sync_id=52).state == "success"
@@ -137,30 +141,30 @@ def test_in_api_v2_a_destination_is_an_activation(
     event = events()["COMPLETE"]
     assert names(event["inputs"]) == [(WAREHOUSE, "model/4/braze_test")]
     assert names(event["outputs"]) == [(here(census), "braze-glimmering_donkey.user")]
-    assert asked(census) == ["syncs/52", "sources/4", "activations/glimmering_donkey"]
+    assert requested(census) == ["syncs/52", "sources/4", "activations/glimmering_donkey"]
 
 
 def test_only_the_first_try_asks_census(run_task: RunTask, census: Sandbox, events: Events) -> None:
     options = {"wait_for_completion": True, "retries": 1, "retry_delay": timedelta(0)}
     assert run_task(CensusTriggerSyncOperator, sync_id=53, **options).state == "failed"
     assert len(census.triggers) == 2
-    assert asked(census) == ["syncs/53", "sources/4", "destinations/15"]
+    assert requested(census) == ["syncs/53", "sources/4", "destinations/15"]
     event = events()["FAIL"]
     assert (event["inputs"], event["outputs"]) == ([], [])
     assert event["run"]["facets"]["census_sync_run"]["status"] == "failed"
 
 
-def test_a_task_without_a_run_tells_nothing_and_asks_nothing(
+def test_a_task_without_a_run_reports_nothing_and_requests_nothing(
     run_task: RunTask, census: Sandbox, events: Events
 ) -> None:
     assert run_task(CensusTriggerSyncOperator, sync_id=404404).state == "failed"
-    assert asked(census) == []
+    assert requested(census) == []
     assert (events()["FAIL"]["inputs"], events()["FAIL"]["outputs"]) == ([], [])
 
 
 @pytest.mark.parametrize(("broken", "inputs", "outputs"), [("/sources", 0, 1), ("/destinations", 1, 0)])
 @pytest.mark.parametrize("status", [404, 429])
-def test_what_census_does_not_tell_is_left_out_and_not_asked_for_again(
+def test_what_census_does_not_give_is_left_out_and_not_requested_again(
     run_task: RunTask,
     census: Sandbox,
     events: Events,
@@ -174,29 +178,32 @@ def test_what_census_does_not_tell_is_left_out_and_not_asked_for_again(
     event = events()["COMPLETE"]
     assert (len(event["inputs"]), len(event["outputs"])) == (inputs, outputs)
     assert all("columnLineage" not in output["facets"] for output in event["outputs"])
-    assert asked(census) == ["syncs/52", "sources/4", "destinations/15"]
+    assert requested(census) == ["syncs/52", "sources/4", "destinations/15"]
 
 
 def of_run(run: dict[str, Any]) -> tuple[int, int]:
-    """How many inputs and outputs are told of a run."""
-    told = lineage.facets((CensusHook(), run), first_try=True)
-    return len(told.inputs), len(told.outputs)
+    """How many inputs and outputs are reported of a run."""
+    found = openlineage.facets(CensusHook(), run, first_try=True)
+    return len(found.inputs), len(found.outputs)
 
 
-def test_without_the_sync_nothing_else_is_asked_for(census: Sandbox) -> None:
+def test_without_the_sync_nothing_else_is_requested(census: Sandbox) -> None:
     census.fail_next(status=503)
     assert of_run({"id": 1, "sync_id": 52}) == (0, 0)
-    assert asked(census) == ["syncs/52"]
+    assert requested(census) == ["syncs/52"]
 
 
 def test_census_is_not_waited_for(
     census: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, lineage.log.name)
-    monkeypatch.setattr(lineage, "TIMEOUT", 0.1)
-    with census._app.lock:  # it accepts the request, and does not answer
-        assert of_run({"id": 1, "sync_id": 52}) == (0, 0)
-    assert "no answer within 0.1 s" in caplog.text
+    caplog.set_level(logging.INFO, openlineage.log.name)
+    monkeypatch.setattr(openlineage, "TIMEOUT", 0.1)
+    over = threading.Event()
+    census.on_request = lambda method, path: over.wait()  # it accepts the request, and does not respond
+    found = of_run({"id": 1, "sync_id": 52})
+    over.set()
+    assert found == (0, 0)
+    assert "no response within 0.1 s" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -205,10 +212,10 @@ def test_census_is_not_waited_for(
 def test_nonsense_from_census_is_no_error(
     census: Sandbox, run: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, lineage.log.name)
+    caplog.set_level(logging.INFO, openlineage.log.name)
     assert of_run(run) == (0, 0)
     assert "is incomplete" in caplog.text
-    assert asked(census) == []
+    assert requested(census) == []
 
 
 # Names
@@ -253,12 +260,12 @@ def test_a_warehouse_has_the_namespace_that_it_has_elsewhere(
 ) -> None:
     parts = {"table_schema": "public", "table_name": "users"}
     sync = {"source_attributes": {"connection_id": 4, "object": {**TABLE, "table_catalog": "crm", **parts}}}
-    assert lineage.source_name(sync, {"id": 4, **source}) == (namespace, "crm.public.users")
+    assert openlineage.source_name(sync, {"id": 4, **source}) == (namespace, "crm.public.users")
     sync = {"source_attributes": {"connection_slug": "it", "type": "table", **parts}}
     known = None if catalog is None else (namespace, f"{catalog}.public.users")
-    assert lineage.source_name(sync, {"id": 4, **source}) == known
+    assert openlineage.source_name(sync, {"id": 4, **source}) == known
     sync = {"source_attributes": {"connection_slug": "it", "type": "model", "model_name": "active"}}
-    assert lineage.source_name(sync, {"id": 4, **source}) == (namespace, "model/4/active")
+    assert openlineage.source_name(sync, {"id": 4, **source}) == (namespace, "model/4/active")
 
 
 @pytest.mark.parametrize(
@@ -279,7 +286,7 @@ def test_a_source_that_cannot_be_placed_is_no_input(source: dict[str, Any]) -> N
     sync = {
         "source_attributes": {"connection_id": 4, "object": {"type": "model", "id": 15, "name": "active"}}
     }
-    assert lineage.source_name(sync, {"id": 4, **source}) is None
+    assert openlineage.source_name(sync, {"id": 4, **source}) is None
 
 
 @pytest.mark.parametrize(
@@ -298,7 +305,7 @@ def test_a_source_knows_what_a_sync_only_names_by_its_id(read: dict[str, Any], n
     users = {"table_catalog": "shop", "table_schema": "public", "table_name": "users"}
     listed = [{**TABLE, **users}, {"type": "model", "id": 3, "name": "active"}]
     source = {"id": 4, "credentials": SNOWFLAKE, "data_sources": listed}
-    found = lineage.source_name({"source_attributes": {"connection_id": 4, "object": read}}, source)
+    found = openlineage.source_name({"source_attributes": {"connection_id": 4, "object": read}}, source)
     assert (found and found.name) == name
 
 
@@ -318,7 +325,7 @@ def test_a_destination_has_a_name_of_our_own(
     destination: dict[str, Any], written: object, name: str | None
 ) -> None:
     sync = {"destination_attributes": {"connection_id": 6, "object": written}}
-    found = lineage.destination_name(sync, destination, "https://app.getcensus.com")
+    found = openlineage.destination_name(sync, destination, "https://app.getcensus.com")
     assert found == (None if name is None else ("census://app.getcensus.com", name))
 
 
@@ -331,11 +338,11 @@ def test_columns_come_from_mappings_in_either_form() -> None:
         {"from": {"type": "constant_value", "data": {"value": 1, "basic_type": "number"}}, "to": "one"},
         {"to": "nothing"},
     ]
-    assert lineage.columns({"mappings": mappings}) == {
+    assert openlineage.columns({"mappings": mappings}) == {
         "email": ["hashed_email", "ALIAS"],
         "list_id": ["LIST_ID"],
     }
-    assert lineage.columns({}) == {}
+    assert openlineage.columns({}) == {}
 
 
 def test_without_openlineage_every_module_can_be_imported() -> None:

@@ -8,7 +8,7 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import airflow
 import pytest
@@ -17,8 +17,10 @@ from task_helpers import RESCHEDULED, Done, TaskInstance, context
 
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 RunTask = Callable[..., Done]
 AIRFLOW = tuple(int(number) for number in airflow.__version__.split(".")[:2])
@@ -29,7 +31,7 @@ WAITED = re.compile(r"census\.wait_seconds:([0-9.]+)\|ms")
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
-    """What Airflow sent of Census since it was last asked for, without the prefix of all its metrics."""
+    """What Airflow sent of Census since it was last read, without the prefix of all its metrics."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.setblocking(False)
@@ -175,7 +177,7 @@ def test_a_wait_that_has_just_begun_takes_no_time(
     assert timedelta(milliseconds=milliseconds) < timedelta(minutes=5)
 
 
-def test_airflow_may_fail_to_tell_when_a_wait_began(census: Sandbox, sent: Callable[[], list[str]]) -> None:
+def test_airflow_may_fail_to_report_when_a_wait_began(census: Sandbox, sent: Callable[[], list[str]]) -> None:
     sync_run_id = CensusHook().trigger_sync(58)
     sensor = CensusSyncRunSensor(task_id="task", sync_run_id=sync_run_id, mode="reschedule")
     assert sensor.poke(context(TaskInstance())).is_done

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
-from task_helpers import Done, Log, context, looks, move_by_looks, triggered
+from task_helpers import Done, Log, advance_clock_with_polls, context, polls, triggered
 
 from airflow_provider_census.exceptions import (
     CensusNotFoundError,
@@ -43,7 +43,7 @@ def test_by_default_the_id_is_returned_at_once(run_task: RunTask, census: Sandbo
     assert type(done.xcom()) is int
     assert done.xcom("sync_run") is None
     assert done.link() == address(census)
-    assert looks(census) == 0
+    assert polls(census) == 0
     assert census.cancels == []
 
 
@@ -93,7 +93,7 @@ ENDINGS: list[tuple[int, dict[str, Any], str, type[Exception] | None, list[str]]
 def test_the_task_ends_as_the_run_did(
     run_task: RunTask,
     census: Sandbox,
-    went_to_the_triggerer: list[Any],
+    triggers_run: list[Any],
     deferrable: bool,
     sync_id: int,
     options: dict[str, Any],
@@ -122,7 +122,7 @@ def test_the_task_ends_as_the_run_did(
         assert done.error.sync_run == run
         for word in [*words, f"Sync run {trigger.sync_run_id} of sync {sync_id}", address(census)]:
             assert word in str(done.error)
-    assert bool(went_to_the_triggerer) == (deferrable and sync_id not in {54, 58})
+    assert bool(triggers_run) == (deferrable and sync_id not in {54, 58})
 
 
 @waiting
@@ -138,7 +138,7 @@ def test_rejected_records_within_limits_are_a_warning(
     log = Log()
     monkeypatch.setattr(CensusTriggerSyncOperator, "log", log)
     run_task(CensusTriggerSyncOperator, sync_id=sync_id, wait_for_completion=True, deferrable=deferrable)
-    assert [said for said, line in log.lines if "completed. Records:" in line] == [level]
+    assert [loudness for loudness, line in log.lines if "completed. Records:" in line] == [level]
 
 
 @waiting
@@ -185,7 +185,7 @@ def test_mapped_over_workspaces_every_instance_has_its_own_connection(
     run_task: RunTask, census: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Sandbox(token="secret-token:eu") as europe:
-        move_by_looks(europe)
+        advance_clock_with_polls(europe)
         monkeypatch.setenv("AIRFLOW_CONN_CENSUS_EU", europe.connection_uri)
         pairs = [
             {"sync_id": 52, "census_conn_id": "census_default"},
@@ -216,8 +216,8 @@ def test_after_the_timeout_the_task_fails_and_the_run_is(
     )
     assert done.state == "failed"
     assert type(done.error) is CensusTimeoutError
-    fate = "The run was cancelled." if cancel else "The run goes on in Census."
-    assert f"has not ended within 10800 s (timeout). {fate}" in str(done.error)
+    ending = "The run was cancelled." if cancel else "The run keeps running in Census."
+    assert f"has not ended within 10800 s (timeout). {ending}" in str(done.error)
     assert census.cancels == ([census.triggers[0].sync_run_id] if cancel else [])
 
 
@@ -229,7 +229,7 @@ def test_when_the_run_cannot_be_cancelled_the_message_says_so(
         CensusTriggerSyncOperator, sync_id=57, wait_for_completion=True, timeout=3600, cancel_on_timeout=True
     )
     assert type(done.error) is CensusTimeoutError
-    assert "could not be cancelled and may go on in Census" in str(done.error)
+    assert "could not be cancelled and may keep running in Census" in str(done.error)
 
 
 def test_the_execution_timeout_cancels_on_the_worker(
@@ -268,7 +268,7 @@ def test_the_execution_timeout_cancels_while_deferred(
     assert census.cancels == [census.triggers[0].sync_run_id]
 
 
-def test_a_retry_starts_afresh_after_a_failed_run(run_task: RunTask, census: Sandbox) -> None:
+def test_a_retry_resubmits_after_a_failed_run(run_task: RunTask, census: Sandbox) -> None:
     done = run_task(
         CensusTriggerSyncOperator, sync_id=53, wait_for_completion=True, retries=1, retry_delay=timedelta(0)
     )
@@ -290,10 +290,10 @@ IDLE = {
 
 
 def warned(**options: Any) -> list[str]:
-    with warnings.catch_warnings(record=True) as seen:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         CensusTriggerSyncOperator(task_id="task", sync_id=52, **options)
-    found = [warning for warning in seen if "wait_for_completion" in str(warning.message)]
+    found = [warning for warning in caught if "wait_for_completion" in str(warning.message)]
     assert {warning.filename for warning in found} <= {__file__}
     return [str(warning.message) for warning in found]
 

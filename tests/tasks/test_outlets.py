@@ -1,13 +1,13 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""What the asset events of a task tell of its sync run, as Airflow has them in its database."""
+"""What the asset events of a task say of its sync run, as Airflow has them in its database."""
 
 from __future__ import annotations
 
 import json
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
@@ -17,9 +17,11 @@ from task_helpers import Done, Log, context
 from airflow_provider_census.assets.census import sync_asset
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.outlets import annotate
-from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
+from airflow_provider_census.utils.asset_events import annotate
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 RunTask = Callable[..., Done]
 
@@ -55,7 +57,7 @@ def sensor(*, sync_id: int, **arguments: Any) -> None:
 
 @pytest.mark.parametrize("make", [operator, sensor])
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "triggerer"])
-def test_every_outlet_is_told_of_the_run(
+def test_every_outlet_gets_the_run(
     run_task: RunTask, census: Sandbox, make: Callable[..., None], deferrable: bool
 ) -> None:
     foreign = Asset("x-table://warehouse/users")
@@ -100,7 +102,7 @@ def test_only_a_success_is_announced(
     assert [extra["outcome"] for _, extra in asset_events(done)] == ([outcome] if outcome else [])
 
 
-def test_each_mapped_task_tells_of_its_own_run(run_task: RunTask, census: Sandbox) -> None:
+def test_each_mapped_task_reports_its_own_run(run_task: RunTask, census: Sandbox) -> None:
     def mapped() -> None:
         CensusTriggerSyncOperator.partial(
             task_id="task", wait_for_completion=True, outlets=[Asset("x-all://syncs")]
@@ -108,8 +110,8 @@ def test_each_mapped_task_tells_of_its_own_run(run_task: RunTask, census: Sandbo
 
     done = run_task(mapped)
     assert done.states == ["success", "success"]
-    told = {(extra["sync_id"], extra["records_failed"]) for _, extra in asset_events(done)}
-    assert told == {(52, 0), (55, 3)}
+    found = {(extra["sync_id"], extra["records_failed"]) for _, extra in asset_events(done)}
+    assert found == {(52, 0), (55, 3)}
 
 
 def test_an_alias_is_left_to_whoever_adds_to_it(run_task: RunTask, census: Sandbox) -> None:
@@ -121,7 +123,7 @@ def test_an_alias_is_left_to_whoever_adds_to_it(run_task: RunTask, census: Sandb
     assert asset_events(done) == [("x-table://added", {"by": "us"})]
 
 
-def test_what_somebody_else_tells_stays(run_task: RunTask, census: Sandbox) -> None:
+def test_what_somebody_else_adds_stays(run_task: RunTask, census: Sandbox) -> None:
     def add(context: Any) -> None:
         context["outlet_events"][asset].extra = {"outcome": "ours", "more": 1}
 
@@ -131,17 +133,17 @@ def test_what_somebody_else_tells_stays(run_task: RunTask, census: Sandbox) -> N
     assert extra.items() >= {"outcome": "ours", "more": 1, "sync_id": 52}.items()
 
 
-def test_an_event_that_cannot_be_told_does_no_harm(census: Sandbox) -> None:
+def test_an_event_that_cannot_be_annotated_does_no_harm(census: Sandbox) -> None:
     log = Log()
     known = context(outlet_events={})
     annotate(known, [sync_asset(52), AssetAlias("a"), "x-table://warehouse", 7], {"sync_id": 52}, log)  # type: ignore[arg-type]
     assert [level for level, _ in log.lines] == ["warning"]
     annotate(context(), [sync_asset(52)], {"sync_id": 52}, log)  # type: ignore[arg-type]
-    assert log.said("will not tell of the sync run") == 2
+    assert log.count("will not say which sync run it stands for") == 2
 
 
 @pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="references to assets came in Airflow 3")
-def test_a_reference_is_told_as_the_asset_is(run_task: RunTask, census: Sandbox) -> None:
+def test_a_reference_is_annotated_as_the_asset_is(run_task: RunTask, census: Sandbox) -> None:
     asset = Asset(name="named", uri="x-table://named")
 
     def both() -> None:
@@ -170,12 +172,12 @@ def test_a_reference_is_told_as_the_asset_is(run_task: RunTask, census: Sandbox)
     ids=str,
 )
 def test_a_task_that_does_not_wait_is_warned_of_its_outlets(options: dict[str, Any], warned: int) -> None:
-    with warnings.catch_warnings(record=True) as seen:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         CensusTriggerSyncOperator(task_id="task", sync_id=52, **options)
-    told = [str(each.message) for each in seen if "outlets of task 'task'" in str(each.message)]
-    assert len(told) == warned
-    assert all("wait_for_completion=True" in each for each in told)
+    found = [str(each.message) for each in caught if "outlets of task 'task'" in str(each.message)]
+    assert len(found) == warned
+    assert all("wait_for_completion=True" in each for each in found)
 
 
 def test_the_token_is_in_no_event(run_task: RunTask, census: Sandbox) -> None:

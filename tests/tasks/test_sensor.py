@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import (
@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
     TaskGroup,
 )
-from task_helpers import Done, context, looks, triggered
+from task_helpers import Done, context, polls, triggered
 
 from airflow_provider_census.exceptions import (
     CensusAuthError,
@@ -30,14 +30,16 @@ from airflow_provider_census.exceptions import (
 )
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 RunTask = Callable[..., Done]
 MODES = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}, "deferred": {"deferrable": True}}
 NO_RETRIES_USED = {"retries": 3, "retry_delay": timedelta(0)}
-"""There would be retries, but a verdict is final."""
+"""There would be retries, but the evaluation is final."""
 modes = pytest.mark.parametrize("mode", MODES)
 
 
@@ -72,7 +74,7 @@ def noting(begun: list[str], method: Callable[..., Any]) -> Callable[..., Any]:
 def test_the_sensor_ends_as_the_run_did(
     run_task: RunTask,
     census: Sandbox,
-    went_to_the_triggerer: list[Any],
+    triggers_run: list[Any],
     monkeypatch: pytest.MonkeyPatch,
     mode: str,
     sync_id: int,
@@ -95,13 +97,13 @@ def test_the_sensor_ends_as_the_run_did(
         assert len(done.raised["task"]) == 1
         assert isinstance(done.error, error)
         assert isinstance(done.error, AirflowFailException)
-        assert type(done.error).__name__ == error.__name__
+        assert type(done.error).__name__ == error.__name__.replace("Census", "Final", 1)
         assert done.error.sync_run["id"] == sync_run_id
         assert words in str(done.error)
         assert address in str(done.error)
-    goes_on = sync_id not in {54, 58}
-    assert bool(went_to_the_triggerer) == (goes_on and mode == "deferred")
-    assert (len(begun) > 1) == (goes_on and mode != "poke"), "it gave its worker slot back in between"
+    is_running = sync_id not in {54, 58}
+    assert bool(triggers_run) == (is_running and mode == "deferred")
+    assert (len(begun) > 1) == (is_running and mode != "poke"), "it gave its worker slot back in between"
     assert triggered(census) == [sync_id]
     assert census.cancels == []
 
@@ -113,7 +115,7 @@ def test_the_sensor_ends_as_the_run_did(
         ({}, {"poke": "failed", "reschedule": "failed", "deferred": "failed"}),
         ({"soft_fail": True}, {"poke": "skipped", "reschedule": "skipped", "deferred": "skipped"}),
         ({"silent_fail": True}, {"poke": "failed", "reschedule": "failed", "deferred": "failed"}),
-        # Airflow's own loop does not look at never_fail when the time is over; on resuming it does.
+        # Airflow's own loop does not heed never_fail when the time is over; on resuming it does.
         ({"never_fail": True}, {"poke": "failed", "reschedule": "failed", "deferred": "skipped"}),
     ],
     ids=str,
@@ -150,21 +152,29 @@ def test_a_run_that_does_not_exist_is_an_error(
     assert done.state == state
     if state == "failed":
         assert type(done.error) is CensusNotFoundError
-    assert looks(census) == 1
+    assert polls(census) == 1
 
 
 @modes
-def test_silent_fail_goes_on_when_the_run_does_not_exist(
+def test_silent_fail_keeps_waiting_when_the_run_does_not_exist(
     run_task: RunTask, census: Sandbox, mode: str
 ) -> None:
     done = run_task(CensusSyncRunSensor, sync_run_id=MISSING, silent_fail=True, timeout=0.05, **MODES[mode])
     assert type(done.error) is AirflowSensorTimeout
-    assert looks(census) > 1
+    assert polls(census) > 1
 
 
-@modes
-@pytest.mark.parametrize(("rejections", "state"), [(2, "success"), (3, "failed")])
-def test_a_token_is_given_up_when_it_is_rejected_three_times_in_a_row(
+@pytest.mark.parametrize(
+    ("mode", "rejections", "state"),
+    [
+        ("poke", 2, "success"),
+        ("poke", 3, "failed"),  # in a row
+        ("reschedule", 1, "failed"),  # each poke is a process of its own
+        ("deferred", 3, "success"),  # at the first poll, and at two of the trigger
+        ("deferred", 5, "failed"),  # at all three of the trigger, and when the task resumes
+    ],
+)
+def test_a_token_that_is_rejected_is_given_up(
     run_task: RunTask, census: Sandbox, mode: str, rejections: int, state: str
 ) -> None:
     sync_run_id = start(58)
@@ -213,7 +223,7 @@ def test_mapped_and_templated(run_task: RunTask, census: Sandbox) -> None:
 def test_an_interval_of_a_mapped_sensor_is_the_users_wherever_it_stands(
     run_task: RunTask,
     census: Sandbox,
-    went_to_the_triggerer: list[Any],
+    triggers_run: list[Any],
     partial: dict[str, Any],
     defaults: dict[str, Any],
     interval: float | None,
@@ -224,14 +234,14 @@ def test_an_interval_of_a_mapped_sensor_is_the_users_wherever_it_stands(
             mapped.expand(sync_run_id=[start(52)])
 
     run_task(make)
-    [trigger] = went_to_the_triggerer
-    assert trigger.poll_interval == interval
+    [trigger] = triggers_run
+    assert trigger.options.poll_interval == interval
 
 
-def test_only_on_a_worker_a_sensor_may_look_without_a_pause() -> None:
+def test_only_on_a_worker_a_sensor_may_poke_without_a_delay() -> None:
     with pytest.raises(ValueError, match=r"poke_interval must be .* above 0, .* not 0"):
         CensusSyncRunSensor(task_id="task", sync_run_id=94, deferrable=True, poke_interval=0)
-    assert CensusSyncRunSensor(task_id="task", sync_run_id=94, poke_interval=0).polling.interval == 0
+    assert CensusSyncRunSensor(task_id="task", sync_run_id=94, poke_interval=0).poke_interval == 0
 
 
 def deferred_with(**options: Any) -> tuple[CensusSyncRunSensor, CensusSyncRunTrigger]:
@@ -257,7 +267,7 @@ def deferred_with(**options: Any) -> tuple[CensusSyncRunSensor, CensusSyncRunTri
         ),
         ({"exponential_backoff": True, "poke_interval": 3}, {"poll_interval": 3.0, "max_wait": None}),
         ({"silent_fail": True}, {"silent_fail": True}),
-        ({"retries": 2}, {"silent_fail": False, "cancel_on_kill": False}),
+        ({"retries": 2}, {"silent_fail": False}),
     ],
     ids=str,
 )
@@ -265,13 +275,17 @@ def test_the_trigger_takes_over_what_airflow_does_not_do(
     census: Sandbox, options: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     _, trigger = deferred_with(**options)
-    assert {name: getattr(trigger, name) for name in expected} == expected
+    assert trigger.cancel_on_kill is False
+    assert {name: getattr(trigger.options, name) for name in expected} == expected
 
 
 def test_the_time_limits_of_the_sensor_are_moments_in_the_trigger(census: Sandbox) -> None:
     _, trigger = deferred_with(timeout=100, execution_timeout=timedelta(seconds=900))
-    assert trigger.deadline == trigger.started + 100
-    assert 810 <= trigger.execution_deadline - trigger.started <= 900
+    options = trigger.options
+    assert options.started is not None
+    assert options.execution_deadline is not None
+    assert options.deadline == options.started + 100
+    assert 810 <= options.execution_deadline - options.started <= 900
 
 
 def test_an_interval_in_default_args_is_the_users() -> None:
@@ -282,7 +296,7 @@ def test_an_interval_in_default_args_is_the_users() -> None:
         default_args={"poke_interval": 33},
     ):
         sensor = CensusSyncRunSensor(task_id="task", sync_run_id=1)
-    assert sensor.polling.interval == 33.0
+    assert sensor._wait_options().poll_interval == 33.0
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])
@@ -295,12 +309,12 @@ def test_an_interval_in_default_args_is_the_users() -> None:
     ],
     ids=str,
 )
-def test_the_pause_is_airflows_own_if_the_user_named_one(mode: str, options: dict[str, Any]) -> None:
+def test_the_interval_is_airflows_own_if_the_user_named_one(mode: str, options: dict[str, Any]) -> None:
     sensor = CensusSyncRunSensor(task_id="task", sync_run_id=1, mode=mode, **options)
-    for looked in range(1, 9):
-        asked = (5.0, lambda: 100.0, looked)
-        assert sensor._get_next_poke_interval(*asked) == BaseSensorOperator._get_next_poke_interval(
-            sensor, *asked
+    for poke_count in range(1, 9):
+        known = (5.0, lambda: 100.0, poke_count)
+        assert sensor._get_next_poke_interval(*known) == BaseSensorOperator._get_next_poke_interval(
+            sensor, *known
         )
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import (
@@ -18,8 +18,9 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     TaskDeferred,
 )
-from task_helpers import Done, Log, context, start_elsewhere
+from task_helpers import Done, Log, context, run_of
 
+from airflow_provider_census import __version__
 from airflow_provider_census.exceptions import (
     CensusError,
     CensusLookupError,
@@ -29,10 +30,11 @@ from airflow_provider_census.exceptions import (
     CensusSyncRunFailed,
     CensusSyncRunRejectedRecords,
 )
-from airflow_provider_census.sandbox import Sandbox
-from airflow_provider_census.sandbox.runs import timestamp
 from airflow_provider_census.sensors.census import CensusSyncSensor
-from airflow_provider_census.triggers.census_sync import CensusSyncTrigger
+from airflow_provider_census.triggers.census import CensusSyncTrigger
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 RunTask = Callable[..., Done]
 MODES = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}, "deferred": {"deferrable": True}}
@@ -51,18 +53,16 @@ def ago() -> str:
 
 @pytest.fixture
 def starts_itself(census: Sandbox) -> Callable[..., None]:
-    """Let Census start a run of a sync when somebody looks at its runs for the third time."""
+    """Let Census start a run of a sync when somebody polls its runs for the third time."""
 
     def arrange(*sync_ids: int) -> None:
-        app, runs = census._app, census._app.workspace.runs
-        oldest_first, left = runs.oldest_first, list(sync_ids)
+        left = list(sync_ids)
 
-        def look() -> Any:
-            if left and sum(path.endswith("/sync_runs") for _, path in app.requests) >= 3:
-                runs.start(left.pop(0), False)
-            return oldest_first()
+        def start(method: str, path: str) -> None:
+            if left and sum(path.endswith("/sync_runs") for _, path in census.requests) >= 3:
+                census.start_run(left.pop(0))
 
-        runs.oldest_first = look  # type: ignore[method-assign]
+        census.on_request = start
 
     return arrange
 
@@ -85,47 +85,43 @@ def test_the_sensor_ends_as_a_run_did_that_census_started_meanwhile(
     run_task: RunTask,
     census: Sandbox,
     starts_itself: Callable[..., None],
-    went_to_the_triggerer: list[Any],
+    triggers_run: list[Any],
     mode: str,
     sync_id: int,
     options: dict[str, Any],
     state: str,
     error: type[CensusSyncRunError] | None,
 ) -> None:
-    start_elsewhere(census, sync_id)  # before the DAG run, so of no interest
+    census.start_run(sync_id)  # before the DAG run, so of no interest
     starts_itself(sync_id)
     done = run_task(CensusSyncSensor, sync_id=sync_id, **NO_RETRIES_USED, **MODES[mode], **options)
     assert done.state == state
-    _, run = census._app.workspace.runs._runs.values()
-    address = f"{census.url}/syncs/{sync_id}/history?sync_run_id={run.id}"
-    if mode != "deferred":  # else it was unknown when the worker looked first
+    _, run = census.runs
+    address = f"{census.url}/syncs/{sync_id}/history?sync_run_id={run['id']}"
+    if mode != "deferred":  # else it was unknown at the worker's first poll
         assert done.link() == address
     if state == "success":
-        assert (done.xcom()["id"], done.xcom()["sync_id"]) == (run.id, sync_id)
+        assert (done.xcom()["id"], done.xcom()["sync_id"]) == (run["id"], sync_id)
         assert done.link() == address
     if error is not None:
         (raised,) = done.raised["task"]
         assert isinstance(raised, error)
         assert isinstance(raised, AirflowFailException)
-        assert raised.sync_run["id"] == run.id
+        assert raised.sync_run["id"] == run["id"]
         assert address in str(raised)
-    assert bool(went_to_the_triggerer) == (mode == "deferred")
+    assert bool(triggers_run) == (mode == "deferred")
     assert (census.triggers, census.cancels) == ([], [])
 
 
 @modes
 def test_the_newest_run_that_has_ended_is_the_result(run_task: RunTask, census: Sandbox, mode: str) -> None:
-    runs = census._app.workspace.runs
-    newest_first = [
-        start_elsewhere(census, sync_id)
-        for sync_id in (53, 58, 54, 57)  # failed, completed, skipped, going on
-    ][::-1]
-    for run in runs._runs.values():
-        run.sync_id = 57
-    runs._runs[newest_first[3]].ends_at = runs._runs[newest_first[3]].created_at
+    _failed, completed, skipped = (census.start_run(57, like=like) for like in (53, 58, 54))
+    for sync_run_id, status in ((_failed, "failed"), (completed, "completed"), (skipped, "skipped")):
+        census.finish_run(sync_run_id, status)
+    census.start_run(57)
     done = run_task(CensusSyncSensor, sync_id=57, since=ago(), **MODES[mode])
     assert done.state == "success"
-    assert done.xcom()["id"] == newest_first[2]
+    assert done.xcom()["id"] == completed
 
 
 @modes
@@ -133,7 +129,7 @@ def test_the_newest_run_that_has_ended_is_the_result(run_task: RunTask, census: 
 def test_a_run_from_before_is_no_run(
     run_task: RunTask, census: Sandbox, mode: str, options: dict[str, Any]
 ) -> None:
-    start_elsewhere(census, 58)
+    census.start_run(58)
     done = run_task(CensusSyncSensor, sync_id=58, timeout=0.05, **NO_RETRIES_USED, **MODES[mode], **options)
     assert done.state == ("skipped" if options else "failed")
     if not options:
@@ -157,7 +153,7 @@ def test_a_sync_that_does_not_exist_is_an_error(
 
 
 @modes
-def test_silent_fail_goes_on_when_the_sync_does_not_exist(
+def test_silent_fail_keeps_waiting_when_the_sync_does_not_exist(
     run_task: RunTask, census: Sandbox, mode: str
 ) -> None:
     done = run_task(CensusSyncSensor, sync_id=404404, silent_fail=True, timeout=0.05, **MODES[mode])
@@ -165,16 +161,16 @@ def test_silent_fail_goes_on_when_the_sync_does_not_exist(
     assert len(census.requests) > 1
 
 
-def test_silent_fail_goes_on_in_the_triggerer(census: Sandbox) -> None:
-    started = start_elsewhere(census, 58)
+def test_silent_fail_keeps_waiting_in_the_triggerer(census: Sandbox) -> None:
+    started = census.start_run(58)
     census.fail_next(5, status=403, path="/api/v1/syncs/58")
     event = event_of(CensusSyncTrigger(58, AWARE.timestamp(), silent_fail=True))
-    assert event == {"sync_run_id": started, "event": "ended"}
+    assert event == {"sync_run_id": started, "event": "ended", "message": ""}
 
 
 @modes
 def test_an_outage_is_not_the_end(run_task: RunTask, census: Sandbox, mode: str) -> None:
-    sync_run_id = start_elsewhere(census, 52)
+    sync_run_id = census.start_run(52)
     census.fail_next(12, status=502, path="/api/v1/syncs/52/sync_runs")
     done = run_task(CensusSyncSensor, sync_id=52, since=ago(), **MODES[mode])
     assert done.state == "success"
@@ -183,11 +179,11 @@ def test_an_outage_is_not_the_end(run_task: RunTask, census: Sandbox, mode: str)
 
 @modes
 def test_the_sync_may_be_named_by_its_label(run_task: RunTask, census: Sandbox, mode: str) -> None:
-    start_elsewhere(census, 52)
+    census.start_run(52)
     done = run_task(CensusSyncSensor, sync_label="Completes", since=ago(), **MODES[mode])
     assert done.xcom()["sync_id"] == 52
-    looked_up = [path for _, path in census.requests if path == "/api/v1/syncs"]
-    assert len(looked_up) == 1 or mode == "reschedule"  # where every look is a task of its own
+    listed = [path for _, path in census.requests if path == "/api/v1/syncs"]
+    assert len(listed) == 1 or mode == "reschedule"  # where every poke is a task of its own
 
 
 def test_a_label_that_no_sync_has(run_task: RunTask, census: Sandbox) -> None:
@@ -242,7 +238,7 @@ MOMENTS = [
 @pytest.mark.parametrize("since", MOMENTS, ids=str)
 def test_what_is_a_moment(census: Sandbox, since: Any) -> None:
     sensor = CensusSyncSensor(task_id="task", sync_id=52, since=since)
-    assert sensor._lookout(context(), sensor._hook()).since == AWARE.timestamp()  # type: ignore[arg-type]
+    assert sensor._begin(context()).since == AWARE.timestamp()  # type: ignore
 
 
 @pytest.mark.parametrize("since", ["", "None", "soon", "P1D", "1769832000", 1769832000, 1.5, True, b"2026"])
@@ -257,7 +253,7 @@ def test_what_a_template_may_render_to(census: Sandbox, since: str | None) -> No
     sensor.since = since
     known = {**context(), "data_interval_end": AWARE}
     if since is None:
-        assert sensor._lookout(known, sensor._hook()).since == AWARE.timestamp()  # type: ignore[arg-type]
+        assert sensor._begin(known).since == AWARE.timestamp()  # type: ignore
     else:
         with pytest.raises(ValueError, match=r"^since "):
             sensor.execute(known)  # type: ignore[arg-type]
@@ -274,16 +270,16 @@ def test_what_a_template_may_render_to(census: Sandbox, since: str | None) -> No
     ],
     ids=["the end of the data interval", "none in the context", "when it was to start", "when it started"],
 )
-def test_without_a_moment_the_dag_run_tells_it(
+def test_without_a_moment_that_of_the_dag_run_counts(
     census: Sandbox, known: dict[str, Any], expected: datetime
 ) -> None:
-    """When it started is told last, for that changes when a user clears the DAG run."""
+    """When it started counts last, for that changes when a user clears the DAG run."""
     dag_run = SimpleNamespace(start_date=AWARE + HOUR)
     if "run_after" in known:
         dag_run.run_after = known.pop("run_after")
     sensor = CensusSyncSensor(task_id="task", sync_id=52)
-    lookout = sensor._lookout({**context(), "dag_run": dag_run, **known}, sensor._hook())  # type: ignore
-    assert lookout.since == expected.timestamp()
+    waiter = sensor._begin({**context(), "dag_run": dag_run, **known})  # type: ignore
+    assert waiter.since == expected.timestamp()
 
 
 def test_without_any_moment_it_says_so(census: Sandbox) -> None:
@@ -340,7 +336,7 @@ def test_the_trigger_knows_the_sync_the_moment_and_how_to_wait(census: Sandbox) 
         execution_timeout=HOUR,
     )
     path, arguments = deferral.trigger.serialize()
-    assert path == "airflow_provider_census.triggers.census_sync.CensusSyncTrigger"
+    assert path == "airflow_provider_census.triggers.census.CensusSyncTrigger"
     assert json.loads(json.dumps(arguments)) == arguments
     expected = {
         "sync_id": "57",
@@ -351,18 +347,19 @@ def test_the_trigger_knows_the_sync_the_moment_and_how_to_wait(census: Sandbox) 
         "max_wait": 60.0,
         "silent_fail": True,
         **{name: deferral.kwargs[name] for name in ("started", "deadline", "execution_deadline")},
+        "release": __version__,
     }
     assert arguments == expected
-    assert CensusSyncTrigger(**arguments, of_the_future=1).serialize() == (path, arguments)
+    assert CensusSyncTrigger(**arguments).serialize() == (path, arguments)
     assert deferral.kwargs["deadline"] == deferral.kwargs["started"] + 1000
 
 
 def test_the_way_to_the_triggerer_and_back(census: Sandbox) -> None:
     sensor, known, deferral = deferred(census, sync_id=52)
-    sync_run_id = start_elsewhere(census, 52)
+    sync_run_id = census.start_run(52)
     event = event_of(CensusSyncTrigger(**deferral.trigger.serialize()[1]))
-    assert event == {"sync_run_id": sync_run_id, "event": "ended"}
-    start_elsewhere(census, 53)
+    assert event == {"sync_run_id": sync_run_id, "event": "ended", "message": ""}
+    census.start_run(53)
     assert sensor.execute_complete(known, event, **deferral.kwargs)["id"] == sync_run_id  # type: ignore
     assert sensor.execute_complete(known, event)["id"] == sync_run_id  # type: ignore[arg-type]
     assert known["ti"].xcoms["_link_CensusSyncRunLink"].endswith(f"={sync_run_id}")
@@ -371,7 +368,7 @@ def test_the_way_to_the_triggerer_and_back(census: Sandbox) -> None:
 @pytest.mark.parametrize("kind", ["timeout", "execution_timeout", "error"])
 def test_a_run_that_has_ended_meanwhile_counts_more_than_the_event(census: Sandbox, kind: str) -> None:
     sensor, known, deferral = deferred(census, sync_id=58)
-    sync_run_id = start_elsewhere(census, 58)
+    sync_run_id = census.start_run(58)
     event = {"sync_run_id": None, "event": kind, "message": "It was."}
     assert sensor.execute_complete(known, event, **deferral.kwargs)["id"] == sync_run_id  # type: ignore
 
@@ -397,18 +394,20 @@ def test_how_a_wait_without_a_run_ends(
         sensor.execute_complete(known, {"sync_run_id": None, **event}, **deferral.kwargs)  # type: ignore
 
 
-def test_the_wait_goes_on_with_the_same_bounds_if_there_is_no_run_after_all(census: Sandbox) -> None:
+def test_the_wait_continues_with_the_same_times_if_there_is_no_run_after_all(census: Sandbox) -> None:
     sensor, known, deferral = deferred(census, sync_id=None, sync_label="Runs long")
     with pytest.raises(TaskDeferred) as again:
         sensor.execute_complete(known, {"sync_run_id": None, "event": "ended"}, **deferral.kwargs)  # type: ignore
     assert again.value.kwargs == deferral.kwargs
     assert again.value.trigger.serialize() == deferral.trigger.serialize()
-    assert [path for _, path in census.requests].count("/api/v1/syncs") == 1, "the label is looked up once"
+    assert [path for _, path in census.requests].count("/api/v1/syncs") == 1, "the label is resolved once"
 
 
-def test_a_run_that_the_triggerer_saw_is_waited_for_when_the_worker_cannot_see_it(census: Sandbox) -> None:
+def test_a_run_that_the_triggerer_polled_is_waited_for_when_the_worker_cannot_poll_it(
+    census: Sandbox,
+) -> None:
     sensor, known, deferral = deferred(census, sync_id=58)
-    sync_run_id = start_elsewhere(census, 58)
+    sync_run_id = census.start_run(58)
     census.fail_next(5, status=502, path="/api/v1/sync_runs")
     with pytest.raises(TaskDeferred) as again:
         sensor.execute_complete(known, {"sync_run_id": sync_run_id, "event": "ended"}, **deferral.kwargs)  # type: ignore
@@ -436,15 +435,15 @@ def test_when_airflow_gave_up_the_trigger(
 
 def test_when_airflow_gave_up_the_trigger_and_there_is_a_run(census: Sandbox) -> None:
     sensor, known, _ = deferred(census, sync_id=58)
-    sync_run_id = start_elsewhere(census, 58)
+    sync_run_id = census.start_run(58)
     assert sensor.resume_execution("__fail__", None, known)["id"] == sync_run_id  # type: ignore[arg-type]
 
 
-def test_it_says_which_run_it_took(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_logs_which_run_it_took(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log()
     monkeypatch.setattr(CensusSyncSensor, "log", log)
-    sync_run_id = start_elsewhere(census, 58)
-    created = timestamp(census._app.workspace.runs._runs[sync_run_id].created_at)
+    sync_run_id = census.start_run(58)
+    created = run_of(census, sync_run_id)["created_at"]
     CensusSyncSensor(task_id="task", sync_id=58, since=AWARE).execute(context())  # type: ignore[arg-type]
     words = f"The newest run of sync 58 that has ended is sync run {sync_run_id}, created at {created}."
-    assert log.said(words) == 1
+    assert log.count(words) == 1

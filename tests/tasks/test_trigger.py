@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -21,15 +21,19 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 from airflow.triggers.base import BaseTrigger
-from task_helpers import TaskInstance, context, looks
+from task_helpers import TaskInstance, context, polls
 
+from airflow_provider_census import __version__
 from airflow_provider_census.exceptions import CensusError, CensusNotFoundError, CensusTimeoutError
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
+from airflow_provider_census.triggers import base
 from airflow_provider_census.triggers import census as triggers
-from airflow_provider_census.triggers.census import CensusSyncRunTrigger
+from airflow_provider_census.triggers.census import CensusSyncRunTrigger, CensusSyncTrigger
+
+if TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
 
 
 def start(sync_id: int) -> int:
@@ -65,7 +69,7 @@ EVERYTHING = {
 def test_it_is_made_again_from_plain_json(given: dict[str, Any]) -> None:
     path, arguments = CensusSyncRunTrigger(**given).serialize()
     assert path == "airflow_provider_census.triggers.census.CensusSyncRunTrigger"
-    assert arguments.keys() == EVERYTHING.keys()
+    assert arguments.keys() == {*EVERYTHING, "release"}
     assert given.items() <= arguments.items()
     again = CensusSyncRunTrigger(**json.loads(json.dumps(arguments)))
     assert again.serialize() == (path, arguments)
@@ -79,9 +83,19 @@ def test_no_secret_is_among_its_arguments(census: Sandbox) -> None:
     assert census.token not in written
 
 
-def test_arguments_of_another_release_do_no_harm() -> None:
-    trigger = CensusSyncRunTrigger(94, of_the_future={"a": 1})
-    assert trigger.serialize()[1].keys() == EVERYTHING.keys()
+@pytest.mark.parametrize("kind", [CensusSyncRunTrigger, CensusSyncTrigger])
+@pytest.mark.parametrize("release", [{}, {"release": None}, {"release": __version__}], ids=str)
+def test_an_argument_that_there_is_not_is_refused(kind: type[Any], release: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="'poll_intervall'"):
+        kind(94, poll_intervall=3, **release)
+
+
+@pytest.mark.parametrize("kind", [CensusSyncRunTrigger, CensusSyncTrigger])
+@pytest.mark.parametrize("release", ["2.9.9", "99.0.0"])
+def test_what_another_release_stored_besides_is_dropped(kind: type[Any], release: str) -> None:
+    expected = kind(94, poll_interval=7.5, deadline=2.0).serialize()
+    stored = {**expected[1], "release": release, "of_the_future": {"a": 1}}
+    assert kind(**stored).serialize() == expected, "and from then on it is stored by this release"
 
 
 @pytest.mark.parametrize(
@@ -102,9 +116,13 @@ def test_arguments_that_make_no_sense_are_refused_at_once(given: dict[str, Any],
 
 
 @pytest.mark.parametrize("sync_id", [52, 53, 54, 55, 56, 58])
-def test_it_tells_that_the_run_has_ended_and_nothing_of_how(census: Sandbox, sync_id: int) -> None:
+def test_it_reports_that_the_run_has_ended_and_nothing_of_how(census: Sandbox, sync_id: int) -> None:
     sync_run_id = start(sync_id)
-    assert event_of(CensusSyncRunTrigger(sync_run_id)) == {"sync_run_id": sync_run_id, "event": "ended"}
+    assert event_of(CensusSyncRunTrigger(sync_run_id)) == {
+        "sync_run_id": sync_run_id,
+        "event": "ended",
+        "message": "",
+    }
 
 
 LONG_AGO, NEVER = 1.0, 1e12
@@ -119,32 +137,33 @@ LONG_AGO, NEVER = 1.0, 1e12
         ({"execution_deadline": LONG_AGO}, "execution_timeout"),
     ],
 )
-def test_it_tells_whose_time_is_over_after_a_last_look(
+def test_it_reports_which_deadline_was_reached_after_a_last_poll(
     census: Sandbox, limits: dict[str, float], event: str
 ) -> None:
     sync_run_id = start(57)
     assert event_of(CensusSyncRunTrigger(sync_run_id, **limits)) == {
         "sync_run_id": sync_run_id,
         "event": event,
+        "message": "",
     }
-    assert looks(census) == 1
+    assert polls(census) == 1
 
 
 def test_a_run_that_has_ended_counts_more_than_the_time(census: Sandbox) -> None:
     assert event_of(CensusSyncRunTrigger(start(58), deadline=LONG_AGO))["event"] == "ended"
 
 
-def test_the_last_look_does_not_hang(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_poll_does_not_hang(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     async def hang(*_: Any) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(CensusHook, "adrive", hang)
-    monkeypatch.setattr(triggers, "LAST_LOOK", 0.001)
+    monkeypatch.setattr(base, "adrive", hang)
+    monkeypatch.setattr(base, "LAST_POLL", 0.001)
     assert event_of(CensusSyncRunTrigger(94, deadline=LONG_AGO))["event"] == "timeout"
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_it_tells_why_it_gave_up(census: Sandbox, status: int) -> None:
+def test_it_reports_why_it_gave_up(census: Sandbox, status: int) -> None:
     census.fail_next(3, status=status, body={"status": status, "message": "Rejected!"})
     event = event_of(CensusSyncRunTrigger(start_quietly(census)))
     assert event["event"] == "error"
@@ -153,10 +172,10 @@ def test_it_tells_why_it_gave_up(census: Sandbox, status: int) -> None:
 
 def start_quietly(census: Sandbox) -> int:
     """A run of the sandbox that no request started."""
-    return int(census._app.workspace.runs.start(57, False))
+    return census.start_run(57)
 
 
-def test_it_tells_that_the_connection_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_reports_that_the_connection_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", "census://:token@a%20b")
     event = event_of(CensusSyncRunTrigger(94))
     assert event["event"] == "error"
@@ -182,7 +201,7 @@ def killed(trigger: CensusSyncRunTrigger, census: Sandbox, times: int = 1) -> No
 
     async def run() -> None:
         wait = asyncio.ensure_future(anext(trigger.run()))
-        while not looks(census):  # noqa: ASYNC110 - the sandbox lives in another thread
+        while not polls(census):  # noqa: ASYNC110 - the sandbox lives in another thread
             await asyncio.sleep(0.001)
         wait.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -220,7 +239,7 @@ def waiting_trigger(
         ("removed", {}, 1),
         ("scheduled", {}, 1),
         ("deferred", {}, 0),
-        (RuntimeError("no answer"), {}, 0),
+        (RuntimeError("no response"), {}, 0),
         ("failed", {"cancel_on_kill": False}, 0),
     ],
 )
@@ -291,10 +310,10 @@ def defer(task: Any) -> tuple[dict[str, Any], dict[str, Any], int]:
 @tasks_that_wait
 def test_the_way_to_the_triggerer_and_back(census: Sandbox, make: Make) -> None:
     task = make(52)
-    known, bounds, sync_run_id = defer(task)
-    assert json.loads(json.dumps(bounds)) == bounds
+    known, times, sync_run_id = defer(task)
+    assert json.loads(json.dumps(times)) == times
     event = event_of(CensusSyncRunTrigger(sync_run_id))
-    result = task.execute_complete(known, event, **bounds)
+    result = task.execute_complete(known, event, **times)
     assert (result if isinstance(result, int) else result["id"]) == sync_run_id
 
 
@@ -319,34 +338,34 @@ def test_the_way_to_the_triggerer_and_back(census: Sandbox, make: Make) -> None:
 )
 def test_an_event_that_is_none_fails_loudly_with_what_came(census: Sandbox, make: Make, event: Any) -> None:
     task = make(57)
-    known, bounds, _ = defer(task)
-    before = looks(census)
+    known, times, _ = defer(task)
+    before = polls(census)
     with pytest.raises(CensusError) as raised:
-        task.execute_complete(known, event, **bounds)
+        task.execute_complete(known, event, **times)
     assert repr(event) in str(raised.value)
-    assert looks(census) == before
+    assert polls(census) == before
     assert census.cancels == []
 
 
 @tasks_that_wait
 def test_the_end_of_another_triggers_wait_is_waited_on(census: Sandbox, make: Make) -> None:
-    """The event says that the run has ended, but it has not: the wait goes on, and its time with it."""
+    """The event says that the run has ended, but it has not: the wait continues, and its time with it."""
     task = make(57, timeout=1000)
-    known, bounds, sync_run_id = defer(task)
+    known, times, sync_run_id = defer(task)
     with pytest.raises(TaskDeferred) as deferral:
-        task.execute_complete(known, {"sync_run_id": sync_run_id, "event": "ended"}, **bounds)
-    assert deferral.value.kwargs == bounds
-    assert {name: getattr(deferral.value.trigger, name) for name in bounds} == bounds
-    assert bounds["deadline"] == bounds["started"] + 1000
+        task.execute_complete(known, {"sync_run_id": sync_run_id, "event": "ended"}, **times)
+    assert deferral.value.kwargs == times
+    assert {name: getattr(deferral.value.trigger.options, name) for name in times} == times
+    assert times["deadline"] == times["started"] + 1000
 
 
 @tasks_that_wait
-def test_a_wait_that_ended_in_an_error_says_so(census: Sandbox, make: Make) -> None:
+def test_a_wait_that_ended_in_an_error_raises_it(census: Sandbox, make: Make) -> None:
     task = make(57)
-    known, bounds, sync_run_id = defer(task)
+    known, times, sync_run_id = defer(task)
     event = {"sync_run_id": sync_run_id, "event": "error", "message": "The token was rejected."}
-    with pytest.raises(CensusError, match=r"the run goes on: The token was rejected\."):
-        task.execute_complete(known, event, **bounds)
+    with pytest.raises(CensusError, match=r"the run keeps running: The token was rejected\."):
+        task.execute_complete(known, event, **times)
 
 
 @tasks_that_wait
@@ -355,21 +374,21 @@ def test_a_run_that_has_ended_meanwhile_counts_more_than_the_event(
     census: Sandbox, make: Make, kind: str
 ) -> None:
     task = make(52)
-    known, bounds, sync_run_id = defer(task)
+    known, times, sync_run_id = defer(task)
     for _ in range(4):
         CensusHook().get_sync_run(sync_run_id)
     event = {"sync_run_id": sync_run_id, "event": kind, "message": "It was."}
-    result = task.execute_complete(known, event, **bounds)
+    result = task.execute_complete(known, event, **times)
     assert (result if isinstance(result, int) else result["id"]) == sync_run_id
 
 
 @tasks_that_wait
 def test_an_outage_on_resuming_is_not_the_end(census: Sandbox, make: Make) -> None:
     task = make(52)
-    known, bounds, sync_run_id = defer(task)
+    known, times, sync_run_id = defer(task)
     census.fail_next(5, status=502, path="/api/v1/sync_runs")
     with pytest.raises(TaskDeferred):
-        task.execute_complete(known, {"sync_run_id": sync_run_id, "event": "ended"}, **bounds)
+        task.execute_complete(known, {"sync_run_id": sync_run_id, "event": "ended"}, **times)
 
 
 @tasks_that_wait
@@ -388,7 +407,7 @@ CRASH = {"error": "Trigger failure", "traceback": ["Traceback (most recent call 
 @pytest.mark.parametrize(
     ("make", "options", "failure", "error", "words", "cancels"),
     [
-        (waiting_operator, {}, TIMEOUT, CensusTimeoutError, "(timeout). The run goes on", 0),
+        (waiting_operator, {}, TIMEOUT, CensusTimeoutError, "(timeout). The run keeps running", 0),
         (waiting_operator, {"cancel_on_timeout": True}, TIMEOUT, CensusTimeoutError, "was cancelled", 1),
         (
             waiting_operator,
@@ -403,12 +422,12 @@ CRASH = {"error": "Trigger failure", "traceback": ["Traceback (most recent call 
             {"execution_timeout": timedelta(days=30)},
             TIMEOUT,
             CensusTimeoutError,
-            "(timeout). The run goes on",
+            "(timeout). The run keeps running",
             0,
         ),
         (waiting_operator, {}, CRASH, CensusError, "ZeroDivisionError", 0),
-        (waiting_operator, {}, {}, CensusError, "the run goes on", 0),
-        (waiting_sensor, {}, TIMEOUT, AirflowSensorTimeout, "(timeout). The run goes on", 0),
+        (waiting_operator, {}, {}, CensusError, "the run keeps running", 0),
+        (waiting_sensor, {}, TIMEOUT, AirflowSensorTimeout, "(timeout). The run keeps running", 0),
         (waiting_sensor, {"soft_fail": True}, TIMEOUT, AirflowSkipException, "", 0),
         (waiting_sensor, {}, CRASH, CensusError, "ZeroDivisionError", 0),
         (waiting_sensor, {"never_fail": True}, CRASH, AirflowSkipException, "ZeroDivisionError", 0),
@@ -447,6 +466,6 @@ def test_when_airflow_gave_up_the_trigger_of_a_run_that_has_ended(
 @tasks_that_wait
 def test_a_run_that_is_gone_on_resuming_is_an_error(census: Sandbox, make: Make) -> None:
     task = make(57)
-    known, bounds, _ = defer(task)
+    known, times, _ = defer(task)
     with pytest.raises(CensusNotFoundError):
-        task.execute_complete(known, {"sync_run_id": 404404, "event": "ended"}, **bounds)
+        task.execute_complete(known, {"sync_run_id": 404404, "event": "ended"}, **times)

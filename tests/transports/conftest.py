@@ -8,13 +8,15 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from servers import Authority
+from proxies import Authority
 
-from airflow_provider_census.api.request import Request
 from airflow_provider_census.hooks.census import CensusHook
+
+if TYPE_CHECKING:
+    from airflow_provider_census.api.request import Request
 
 TOKEN = "secret-token:abc"
 Send = Callable[..., Any]
@@ -57,8 +59,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Take note of the pauses between attempts, without making them."""
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Take note of the delays between attempts, without making them."""
     made: list[float] = []
     sleep = asyncio.sleep
 

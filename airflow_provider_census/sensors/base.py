@@ -1,0 +1,223 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""What the sensors have in common."""
+
+from __future__ import annotations
+
+import inspect
+import random
+import time
+from abc import abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
+
+from airflow_provider_census.api.polling import RESCHEDULE_INTERVAL
+from airflow_provider_census.api.validation import check_bool, check_name, is_literal, to_seconds
+from airflow_provider_census.exceptions import (
+    CensusSyncRunCanceled,
+    CensusSyncRunError,
+    CensusSyncRunFailed,
+    CensusSyncRunRejectedRecords,
+    CensusSyncRunSkipped,
+)
+from airflow_provider_census.links.census import CensusSyncRunLink
+from airflow_provider_census.utils import stats
+from airflow_provider_census.waiting import TRIGGER_FAILED, WaitsForSyncRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime, timedelta
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_census.api.sync_runs import Run
+    from airflow_provider_census.api.waiters import RunWaiter
+
+NO_RETRY = "A retry cannot help, and Airflow makes none: this run stays as it ended."
+
+
+class FinalSyncRunFailed(CensusSyncRunFailed, AirflowFailException):
+    """The run failed; a sensor is not retried."""
+
+    _retry_note = NO_RETRY
+
+
+class FinalSyncRunCanceled(CensusSyncRunCanceled, AirflowFailException):
+    """Somebody cancelled the run; a sensor is not retried."""
+
+    _retry_note = NO_RETRY
+
+
+class FinalSyncRunSkipped(CensusSyncRunSkipped, AirflowFailException):
+    """Census skipped the run; a sensor is not retried."""
+
+    _retry_note = NO_RETRY
+
+
+class FinalSyncRunRejectedRecords(CensusSyncRunRejectedRecords, AirflowFailException):
+    """The run rejected too many records; a sensor is not retried."""
+
+    _retry_note = NO_RETRY
+
+
+FINAL: dict[type[CensusSyncRunError], type[CensusSyncRunError]] = {
+    kind.__bases__[0]: kind
+    for kind in (FinalSyncRunFailed, FinalSyncRunCanceled, FinalSyncRunSkipped, FinalSyncRunRejectedRecords)
+}
+
+
+class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
+    """
+    A wait for a sync run, of which a subclass says which.
+
+    ``timeout``, ``mode``, ``soft_fail``, ``silent_fail``, ``never_fail``, ``exponential_backoff`` and
+    ``max_wait`` mean what they mean for every sensor of Airflow, also when it is deferred.
+
+    :param census_conn_id: id of the Airflow connection, of type ``census``.
+    :param deferrable: wait in the triggerer, without a worker slot.
+    :param poke_interval: seconds, or a ``timedelta``, between two polls; ``None`` lets them grow with the
+        time waited, from 4 to 23 seconds; 60 in mode ``reschedule``.
+    :param max_records_failed: records that the destination may reject; ``None`` for any number.
+    :param max_records_invalid: records that Census may leave out as invalid; ``None`` for any number.
+    """
+
+    operator_extra_links = (CensusSyncRunLink(),)
+    ui_color = "#f5e9ff"
+    cancel_on_kill = False
+    timeout_error = AirflowSensorTimeout
+    run_known = True
+    """Whether it is known from the beginning for which run to wait."""
+    _waiter: RunWaiter[Any] | None = None
+
+    def __init__(
+        self,
+        *,
+        census_conn_id: str,
+        deferrable: bool,
+        poke_interval: timedelta | float | None,
+        max_records_failed: int | None,
+        max_records_invalid: int | None,
+        **kwargs: Any,
+    ) -> None:
+        if poke_interval is not None:
+            kwargs["poke_interval"] = poke_interval
+        super().__init__(**kwargs)
+        self.census_conn_id = census_conn_id
+        self.deferrable = deferrable
+        self.max_records_failed = max_records_failed
+        self.max_records_invalid = max_records_invalid
+        if is_literal(census_conn_id):
+            check_name("census_conn_id", census_conn_id)
+        check_bool(deferrable=deferrable)
+        self._criteria()
+        # What Airflow put there; another value, also of a cluster policy, is an interval that somebody wants.
+        adaptive = poke_interval is None and not self.exponential_backoff
+        self._default_poke_interval = self.poke_interval if adaptive else None
+        if deferrable:  # on a worker, Airflow lets a sensor poll without a delay
+            to_seconds("poke_interval", self.poke_interval)
+
+    @abstractmethod
+    def _begin(self, context: Context) -> RunWaiter[Any]:
+        """Make what waits."""
+
+    def _continue(self, context: Context, sync_run_id: Any, known: dict[str, Any]) -> RunWaiter[Any]:
+        """
+        Make what waits after a time in the triggerer.
+
+        :param sync_run_id: the run that the triggerer reported.
+        :param known: what was known before.
+        """
+        return self._run_waiter(sync_run_id)
+
+    @property
+    def _is_adaptive(self) -> bool:
+        return self._default_poke_interval is not None and self.poke_interval == self._default_poke_interval
+
+    @property
+    def _poll_interval(self) -> float | None:
+        return None if self._is_adaptive else to_seconds("poke_interval", self.poke_interval)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Wait for the run: in the triggerer if deferrable, else as Airflow's sensors do."""
+        if not self.deferrable:
+            self._begin_poking(context)
+            # The plain method, for Airflow 2 takes a call of the decorated one for one from outside a task.
+            loop = inspect.unwrap(BaseSensorOperator.execute)
+            return cast("dict[str, Any]", loop(self, context))
+        options = self._wait_options()
+        with self._as_a_sensor():
+            return self._finish(context, self._poll_or_defer(context, self._begin(context), options))
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Poll once."""
+        waiter = self._waiter or self._begin_poking(context)
+        run = self._poll_once(context, waiter, retry_auth=not self.reschedule)
+        if run is None:
+            return PokeReturnValue(False)
+        if self.reschedule:
+            self._waiting_since = stats.first_reschedule(context) or self._waiting_since
+        return PokeReturnValue(True, self._finish(context, run))
+
+    def _begin_poking(self, context: Context) -> RunWaiter[Any]:
+        self._waiting_since = time.time()
+        self._waiter = self._begin(context)
+        return self._waiter
+
+    def execute_complete(self, context: Context, event: Any = None, **known: Any) -> dict[str, Any]:
+        """Resume after the triggerer: read the run again, and evaluate it."""
+        from airflow_provider_census.triggers.base import WaitEvent
+
+        with self._as_a_sensor():
+            wait_event = WaitEvent.parse(event, run_known=self.run_known)
+            waiter = self._continue(context, wait_event.sync_run_id, known)
+            return self._finish(context, self._resume(context, waiter, wait_event, self._wait_options(known)))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume, also after Airflow gave up the trigger: what the run has become counts, not who saw it."""
+        if next_method != TRIGGER_FAILED:
+            return super().resume_execution(next_method, next_kwargs, context)
+        from airflow_provider_census.triggers.base import WaitEvent
+
+        with self._as_a_sensor():
+            options = self._wait_options()
+            event = WaitEvent.of_trigger_failure(next_kwargs, options.first_timeout)
+            return self._finish(context, self._resume(context, self._begin(context), event, options))
+
+    @contextmanager
+    def _as_a_sensor(self) -> Iterator[None]:
+        """Skip where Airflow's own loop would have skipped, which a deferred sensor does not go through."""
+        try:
+            yield
+        except AirflowSkipException:
+            raise
+        except (AirflowSensorTimeout, AirflowTaskTimeout, AirflowFailException) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+        except Exception as error:
+            if self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+
+    def _get_next_poke_interval(
+        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        if not self._is_adaptive:
+            return float(super()._get_next_poke_interval(started_at, run_duration, poke_count))
+        interval = self._wait_options().interval(run_duration(), poke_count, random.Random())
+        return max(interval, RESCHEDULE_INTERVAL) if self.reschedule else interval
+
+    def _finish(self, context: Context, run: Run) -> Run:
+        try:
+            return super()._finish(context, run)
+        except CensusSyncRunError as error:
+            raise FINAL[type(error)](str(error), run) from None

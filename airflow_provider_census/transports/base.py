@@ -1,0 +1,105 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""What both transports share: user agent, certificate authorities, retry policy, lost responses."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import re
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from tenacity import RetryCallState, stop_after_attempt, stop_before_delay
+
+from airflow_provider_census import __version__
+from airflow_provider_census.api import retries
+from airflow_provider_census.api.responses import redact
+from airflow_provider_census.exceptions import CensusConfigError, CensusConnectionError
+
+if TYPE_CHECKING:
+    from airflow_provider_census.api.flow import Log
+    from airflow_provider_census.api.request import Request
+    from airflow_provider_census.api.settings import Settings
+
+MAX_ERROR_BODY = 64 * 1024
+"""Bytes that are read of an error page."""
+
+
+@functools.cache
+def user_agent() -> str:
+    """Name this provider and Airflow with their versions."""
+    return f"airflow-provider-census/{__version__} apache-airflow/{version('apache-airflow')}"
+
+
+def ca_bundle() -> str:
+    """
+    Find the certificate authorities to trust, a file or a folder, alike for both transports.
+
+    The usual environment variables name it; else it is the bundle that comes with ``requests``.
+
+    :raises CensusConfigError: if it is not there.
+    """
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        bundle = os.environ.get(variable)
+        if bundle and not os.path.exists(bundle):
+            raise CensusConfigError(f"{variable} names {bundle}, which does not exist")
+        if bundle:
+            return bundle
+    return DEFAULT_CA_BUNDLE_PATH
+
+
+def retry_policy(settings: Settings, log: Log) -> dict[str, Any]:
+    """
+    Hand the decisions of :mod:`~airflow_provider_census.api.retries` to tenacity.
+
+    What tenacity calls takes the request as its first argument.
+    """
+    rng = random.Random()
+
+    def report(state: RetryCallState) -> None:
+        log.warning(
+            "%s (attempt %d of %d, the next one in %.1f s)",
+            _failure(state),
+            state.attempt_number,
+            settings.attempts,
+            state.upcoming_sleep,
+        )
+
+    return {
+        "retry": lambda state: (
+            state.outcome.failed and retries.is_retryable(state.args[0], state.outcome.exception())
+        ),
+        "wait": lambda state: retries.backoff(state.attempt_number, _failure(state), rng=rng),
+        "stop": stop_after_attempt(settings.attempts) | stop_before_delay(retries.MAX_RETRY_TIME),
+        "before_sleep": report,
+        "reraise": True,
+    }
+
+
+def _failure(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def lost_response(
+    request: Request[Any], settings: Settings, error: BaseException, *, sent: bool
+) -> CensusConnectionError:
+    """Say that no complete response arrived, from the innermost reason that the HTTP library gives."""
+    reason = innermost(error)
+    said = str(reason).removeprefix("400, message:")  # aiohttp says so of a response that broke off
+    said = redact(settings.token, said.encode("utf-8", "replace")).decode("utf-8", "replace")
+    words = " ".join(said.split()).rstrip(".") or type(reason).__name__
+    words = re.sub(r"://[^/@\s]*@", "://***@", words)  # the password of a proxy
+    if isinstance(reason, TimeoutError) or "timed out" in words or "Timeout" in type(error).__name__:
+        words = f"no response within {settings.timeout:g} s"
+    return CensusConnectionError(f"{request} to {settings.base_url} failed: {words}.", sent=sent)
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Unwrap an error down to the one that HTTP libraries wrapped first; its context may be anything."""
+    for inner in (getattr(error, "reason", None), error.__cause__, *error.args):
+        if isinstance(inner, BaseException):
+            return innermost(inner)
+    return error

@@ -1,0 +1,146 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""The transport of a worker: ``requests``, one kept-alive connection for a hook."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import requests
+from requests.auth import AuthBase
+from tenacity import Retrying
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
+
+from airflow_provider_census.api import responses
+from airflow_provider_census.api.responses import HTTPResponse
+from airflow_provider_census.api.versions import adapt
+from airflow_provider_census.exceptions import CensusAuthError
+from airflow_provider_census.transports import base
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_census.api.flow import Log
+    from airflow_provider_census.api.request import Request, Response
+    from airflow_provider_census.api.settings import Settings
+
+T = TypeVar("T")
+
+
+class BearerAuth(AuthBase):
+    """Put the token on a request; an explicit auth object, which no ``.netrc`` can replace."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Put the token on this request."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class RequestsTransport:
+    """
+    Send requests from a worker.
+
+    :param settings: where Census is.
+    :param log: where retries are reported.
+    :param read_connection: reads the connection again when Census rejects its token.
+    """
+
+    def __init__(
+        self, settings: Settings, log: Log, read_connection: Callable[[], Settings] | None = None
+    ) -> None:
+        self._log = log
+        self._read_connection = read_connection
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = base.user_agent()
+        self._session.verify = base.ca_bundle()
+        self._use(settings)
+
+    def _use(self, settings: Settings) -> None:
+        self.settings = settings
+        self._session.auth = BearerAuth(settings.token)
+
+    def send(self, request: Request[T]) -> Response[T]:
+        """
+        Send a request, again if it failed in a way that may pass, and parse the response.
+
+        :raises CensusApiError: if Census responds with an error, or with what is no response to the request.
+        :raises CensusConnectionError: if no complete response arrives.
+        """
+        try:
+            return self._send(request)
+        except CensusAuthError as error:
+            if error.status_code != 401 or not self._renew():
+                raise
+        return self._send(request)
+
+    def _send(self, request: Request[T]) -> Response[T]:
+        settings = self.settings
+        adapted = adapt(request, settings.api_version, settings.group_id)
+        return Retrying(**base.retry_policy(settings, self._log))(self._send_once, adapted)
+
+    def _renew(self) -> bool:
+        """Read the connection again, for its token may be a new one; tell whether it is."""
+        if self._read_connection is None:
+            return False
+        try:
+            settings = self._read_connection()
+        except Exception as error:  # noqa: BLE001 - whatever a secrets backend fails with
+            self._log.warning("Cannot read the connection again; what it said before still counts. %r", error)
+            return False
+        if settings == self.settings:
+            return False
+        self._use(settings)
+        return True
+
+    def _send_once(self, request: Request[T]) -> Response[T]:
+        try:
+            response = self._exchange(request)
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            lost = base.lost_response(request, self.settings, error, sent=_was_sent(error))
+        else:
+            return responses.parse(request, response, self.settings.hints)
+        raise lost  # out here, for the library's error holds the request, and that the token
+
+    def _exchange(self, request: Request[Any]) -> HTTPResponse:
+        deadline = time.monotonic() + self.settings.timeout
+        with self._session.request(
+            request.method,
+            self.settings.api_url + request.path,
+            params=dict(request.params),
+            json=request.json,
+            timeout=self.settings.timeout,
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            most = responses.MAX_BODY if response.ok else base.MAX_ERROR_BODY
+            body = bytearray()
+            # What has arrived, not a full chunk, which a response that drips fills too late; urllib3 1 waits.
+            read = getattr(response.raw, "read1", response.raw.read)
+            while len(body) <= most and (chunk := read(64 * 1024, decode_content=True)):
+                body += chunk
+                if time.monotonic() > deadline:
+                    raise requests.ReadTimeout("the response takes too long")
+            return HTTPResponse.received(
+                response.status_code, response.headers, bytes(body), self.settings.token
+            )
+
+
+def _was_sent(error: Exception) -> bool:
+    """Tell whether the request may have reached Census; not so if no connection came about."""
+    reason = error.args[0] if error.args else None
+    reason = getattr(reason, "reason", reason)
+    if isinstance(reason, ProxyError):
+        # urllib3 also says so if the connection breaks later on, behind a proxy that was reached.
+        reason = reason.original_error
+        if "Tunnel connection failed" in str(reason):
+            return False
+    if isinstance(reason, (NewConnectionError, ConnectTimeoutError)):
+        return False
+    inner = base.innermost(error)
+    # The certificate of Census is not trusted, or the authorities to trust cannot be read.
+    return not isinstance(inner, ssl.SSLCertVerificationError) and getattr(inner, "library", "") != "X509"

@@ -1,0 +1,90 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""
+Who ended a task, and who therefore cancels its sync run: one rule for the worker and the triggerer.
+
+Airflow ends a task on the worker with a signal, and one that is deferred by cancelling its trigger. It does
+both for several reasons, and only the state that the task instance has by then tells them apart.
+docs/faults.md has this table for users:
+
+===================  ===========  ================  ======================================================
+State                On a worker  In the triggerer  Because
+===================  ===========  ================  ======================================================
+failed, success,     cancel       cancel            A user marked the task, or the time of its DAG run is
+skipped                                             over. (Also if Airflow gave it up for lost heartbeats
+                                                    without a retry left, which looks alike.)
+restarting, removed, cancel       cancel            A user cleared or deleted it, or took it out of the
+none                                                DAG.
+deferred             keep         keep              Another triggerer took the trigger over, or this one
+                                                    stops.
+scheduled, queued,   keep         cancel            On a worker: Airflow has handed the task to a retry,
+running                                             or stops the worker. In the triggerer: a user cleared
+                                                    the task, and Airflow has moved it on already. An
+                                                    event of another triggerer does the same, after which
+                                                    the run has ended, or the deadline has passed.
+up_for_retry, and    keep         keep              Airflow handed the task to a retry, which reconnects
+any other                                           to the run.
+===================  ===========  ================  ======================================================
+
+Airflow 2.11 also cancels a trigger whose time is over; the trigger knows its deadline, and cancels nothing
+after that.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+ENDED_BY_USER = frozenset({"failed", "success", "skipped", "restarting", "removed", "none"})
+"""States that a waiting task instance gets by a user's hand, wherever it waits."""
+
+MOVED_ON = frozenset({"scheduled", "queued", "running"})
+"""States that a deferred task instance gets soon after a user cleared it."""
+
+
+def was_killed_by_user(state: str, *, deferred: bool) -> bool:
+    """
+    Tell whether a user ended a waiting task.
+
+    :param state: the present state of its task instance, as :func:`task_state` gives it.
+    :param deferred: whether it waited in the triggerer.
+    """
+    return state in ENDED_BY_USER or (deferred and state in MOVED_ON)
+
+
+def task_state(ti: Any) -> str:
+    """
+    Ask Airflow for the present state of a task instance; blocks, so not for use on an event loop.
+
+    :param ti: the task instance, as a worker or a trigger has it.
+    :returns: the state; ``none`` if it has none, as after a clear, or does not exist any more.
+    """
+    if hasattr(ti, "current_state"):  # Airflow 2
+        return str(ti.current_state() or "none")
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+    )
+    (state,) = states.get(ti.run_id, {}).values() or (None,)
+    return str(getattr(state, "value", state) or "none")
+
+
+def within(seconds: float, ask: Callable[[], T]) -> T | None:
+    """Get an answer that may never come; ``None`` if it does not in time, or cannot be had."""
+    answers: list[T] = []
+
+    def store() -> None:
+        with suppress(Exception):
+            answers.append(ask())
+
+    thread = threading.Thread(target=store, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else None

@@ -1,0 +1,278 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""How a task waits for a sync run: here or in the triggerer, and what it makes of the end."""
+
+from __future__ import annotations
+
+import random
+import time
+from abc import abstractmethod
+from dataclasses import replace
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
+from airflow_provider_census.api import sync_runs
+from airflow_provider_census.api.criteria import SuccessCriteria, evaluate
+from airflow_provider_census.api.polling import WaitOptions
+from airflow_provider_census.api.validation import TEN_YEARS, check_id, check_name
+from airflow_provider_census.exceptions import CensusError, CensusTaskKilled
+from airflow_provider_census.links.census import publish
+from airflow_provider_census.utils import stats
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow.providers.common.compat.sdk import BaseOperator, Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from airflow_provider_census.api.sync_runs import Run
+    from airflow_provider_census.api.waiters import RunWaiter, SyncRunWaiter, Waiter
+    from airflow_provider_census.hooks.census import CensusHook
+    from airflow_provider_census.triggers.base import WaitEvent, WaitTrigger
+
+    _Task = BaseOperator
+else:
+    _Task = object
+
+T = TypeVar("T")
+
+DEFAULT_CONN_ID = "census_default"
+
+TRIGGER_FAILED = "__fail__"
+"""The method that Airflow resumes with when it has given up a trigger."""
+
+DEFER_MARGIN = 600.0
+"""Seconds after the first deadline at which Airflow is to end a deferral itself, if no triggerer has."""
+
+
+class WaitsForSyncRun(_Task):
+    """
+    The part of a task that waits for a sync run, for operator and sensors to be mixed into.
+
+    :ivar census_conn_id: id of the Airflow connection.
+    :ivar silent_fail: keep waiting when the token is rejected or the run does not exist.
+    :ivar cancel_on_kill: cancel the run when a user kills the task.
+    :ivar joined: the run was started by somebody else, and is not to be cancelled.
+    :ivar timeout: how long to wait at most.
+    :ivar timeout_error: what to raise then.
+    """
+
+    census_conn_id: str
+    sync_id: int | str | None = None
+    sync_label: str | None = None
+    on_skipped_run = "fail"
+    max_records_failed: int | None
+    max_records_invalid: int | None
+    exponential_backoff: Any = False
+    max_wait: Any = None
+    silent_fail: bool
+    cancel_on_kill: bool
+    joined = False
+    timeout: Any
+    timeout_error: type[Exception]
+    _waiting_since: float | None = None
+    _killed = False
+    _run: Run | None = None
+
+    @cached_property
+    def hook(self) -> CensusHook:
+        """The hook of the connection."""
+        from airflow_provider_census.hooks.census import CensusHook
+
+        return CensusHook(self.census_conn_id)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Report to the OpenLineage provider, where it is installed, what the run read and wrote."""
+        from airflow_provider_census import openlineage
+
+        return openlineage.facets(self.hook, self._run, first_try=task_instance.try_number == 1)
+
+    def _find_sync_id(self) -> str:
+        """Find the sync by its id or its label."""
+        if self.sync_label is not None:
+            return str(self.hook.find_sync(check_name("sync_label", self.sync_label))["id"])
+        checked = check_id("sync_id", self.sync_id)
+        return checked.lstrip("0") if checked.isdigit() else str(checked)
+
+    @property
+    @abstractmethod
+    def _poll_interval(self) -> float | None:
+        """Seconds between two polls; ``None`` lets them grow with the time waited."""
+
+    def _criteria(self) -> SuccessCriteria:
+        return SuccessCriteria(self.on_skipped_run, self.max_records_failed, self.max_records_invalid)
+
+    def _wait_options(self, known: Mapping[str, Any] | None = None) -> WaitOptions:
+        """
+        Begin a wait now, or continue one.
+
+        :param known: the times of one that has begun, as an earlier process stored them; it may have been of
+            another release, which knows other times.
+        """
+        now = time.time()
+        timeout = self.timeout.total_seconds() if isinstance(self.timeout, timedelta) else self.timeout
+        times: dict[str, Any] = {"started": now, "deadline": now + timeout, "execution_deadline": None}
+        if self.execution_timeout is not None:
+            limit = self.execution_timeout.total_seconds()
+            # Airflow 2 fails a deferred task at that moment, before any code of it can run; Airflow 3 does
+            # not heed the execution_timeout while a task is deferred.
+            margin = 0.0 if AIRFLOW_V_3_0_PLUS else min(30.0, limit / 10)
+            times["execution_deadline"] = now + limit - margin
+        times |= {name: moment for name, moment in (known or {}).items() if name in times}
+        return WaitOptions(
+            self._poll_interval,
+            bool(self.exponential_backoff),
+            self.max_wait.total_seconds() if self.max_wait else None,
+            self.silent_fail,
+            **times,
+        )
+
+    def _run_waiter(self, sync_run_id: int | str) -> SyncRunWaiter:
+        from airflow_provider_census.api.waiters import SyncRunWaiter
+
+        return SyncRunWaiter(sync_run_id, self.log, time.time, silent_fail=self.silent_fail)
+
+    def _poll_once(self, context: Context, waiter: RunWaiter[Any], *, retry_auth: bool = False) -> Run | None:
+        """Poll once, and give the link the address of the run; ``None`` if no run has ended."""
+        from airflow_provider_census.api.waiters import poll_once
+
+        known = waiter.run
+        run: Run | None = self.hook.drive(poll_once(waiter, retry_auth=retry_auth))
+        if waiter.run is not None and (known is None or known.get("id") != waiter.run.get("id")):
+            publish(context, sync_runs.browser_url(self.hook.settings.base_url, waiter.run))
+        return run
+
+    def _poll_or_defer(self, context: Context, waiter: RunWaiter[Any], options: WaitOptions) -> Run:
+        """Poll once on the worker; wait in the triggerer unless the run has ended."""
+        self._waiting_since = options.started
+        return self._poll_once(context, waiter, retry_auth=True) or self._defer(waiter, options)
+
+    def _defer(
+        self, waiter: RunWaiter[Any], options: WaitOptions, method_name: str = "execute_complete"
+    ) -> NoReturn:
+        """
+        Wait in the triggerer.
+
+        :param method_name: what to resume with.
+        """
+        end = options.first_deadline
+        left = TEN_YEARS if end is None else min(max(0.0, end - time.time()), TEN_YEARS)
+        times = {name: getattr(options, name) for name in ("started", "deadline", "execution_deadline")}
+        self.defer(
+            trigger=self._trigger(waiter, options),
+            method_name=method_name,
+            kwargs={**times, **self._resume_kwargs(waiter)},
+            timeout=timedelta(seconds=left + DEFER_MARGIN),
+        )
+
+    def _resume_kwargs(self, waiter: RunWaiter[Any]) -> dict[str, Any]:
+        """Give what the method that resumes needs to know besides the times of the wait."""
+        return {}
+
+    def _trigger(self, waiter: RunWaiter[Any], options: WaitOptions) -> WaitTrigger:
+        """Make the trigger that waits in the place of a waiter."""
+        from airflow_provider_census.triggers.census import CensusSyncRunTrigger
+
+        assert waiter.sync_run_id is not None
+        return CensusSyncRunTrigger(
+            waiter.sync_run_id,
+            self.census_conn_id,
+            cancel_on_kill=self.cancel_on_kill and not self.joined,
+            **options.as_dict(),
+        )
+
+    def _wait_here(self, waiter: Waiter[T], options: WaitOptions, *, first_success: bool = False) -> T:
+        """Wait on the worker; Airflow itself ends that at the ``execution_timeout``."""
+        from airflow_provider_census.api.waiters import wait
+
+        here = replace(options, execution_deadline=None)
+        flow = wait(waiter, here, now=time.time, rng=random.Random(), first_success=first_success)
+        return self.hook.drive(flow, self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        """
+        Sleep, but not on when the task is killed; a signal alone does not end a sleep.
+
+        :raises CensusTaskKilled: if it is.
+        """
+        end = time.monotonic() + seconds
+        while not self._killed:
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, 1.0))
+        raise CensusTaskKilled("The task was killed while it waited for Census.")
+
+    def _resume(
+        self, context: Context, waiter: RunWaiter[Any], event: WaitEvent, options: WaitOptions
+    ) -> Run:
+        """Resume after the trigger: poll again, for what the run has become counts, not who saw it."""
+        self._waiting_since = options.started
+        run = self._poll_once(context, waiter)
+        if run is not None:
+            return run
+        self._raise_unless_ended(waiter, event)
+        return self._defer(waiter, options)
+
+    def _raise_unless_ended(self, waiter: RunWaiter[Any], event: WaitEvent) -> None:
+        """Raise what a wait in the triggerer ended with, unless that was the end of the run."""
+        if event.kind in {"timeout", "execution_timeout"}:
+            self._raise_timeout(waiter, event.kind)
+        if event.kind == "error":
+            raise CensusError(
+                f"The wait for {waiter.name} ended early, {waiter.if_abandoned}: {event.message}"
+            )
+
+    def _raise_timeout(self, waiter: RunWaiter[Any], kind: str) -> NoReturn:
+        """
+        End a wait whose time is over.
+
+        :param kind: which of the two timeouts was reached.
+        """
+        abandoned = self._abandon(waiter, kind)
+        if kind == "execution_timeout":
+            from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+            raise AirflowTaskTimeout(
+                f"{waiter} has not ended within the execution_timeout, {self.execution_timeout}. {abandoned}"
+            )
+        seconds = self.timeout.total_seconds() if isinstance(self.timeout, timedelta) else self.timeout
+        raise self.timeout_error(
+            f"{waiter} has not ended within {seconds:g} s (timeout). {abandoned}"
+        ) from None
+
+    def _abandon(self, waiter: RunWaiter[Any], kind: str) -> str:
+        """
+        Leave a run that nobody waits for any more; say what becomes of it.
+
+        :param kind: which of the two timeouts was reached.
+        """
+        return f"{waiter.if_abandoned[0].upper()}{waiter.if_abandoned[1:]} in Census."
+
+    def _finish(self, context: Context, run: Run) -> Run:
+        """
+        Take the end of a run: report it to metrics and assets, and say in the log what is no error.
+
+        :returns: the run, if it is a success.
+        :raises CensusSyncRunError: if it is none.
+        :raises AirflowSkipException: if the task is to be skipped.
+        """
+        self._run = run
+        url = sync_runs.browser_url(self.hook.settings.base_url, run)
+        evaluation = evaluate(run, self._criteria(), url)
+        stats.sync_run_finished(evaluation.outcome, self._waiting_since)
+        if self.outlets:
+            from airflow_provider_census.utils.asset_events import annotate
+
+            annotate(context, self.outlets, sync_runs.summary(run, url), self.log)
+        if evaluation.error is not None:
+            raise evaluation.error
+        if evaluation.skip:
+            from airflow.providers.common.compat.sdk import AirflowSkipException
+
+            raise AirflowSkipException(evaluation.message)
+        (self.log.warning if evaluation.warn else self.log.info)("%s", evaluation.message)
+        return run

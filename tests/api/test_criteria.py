@@ -1,0 +1,173 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""Which ends of a run are a success, and what is said of the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flow_helpers import sync_run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_census.api import sync_runs
+from airflow_provider_census.api.criteria import SuccessCriteria, evaluate
+from airflow_provider_census.exceptions import (
+    CensusSyncRunCanceled,
+    CensusSyncRunError,
+    CensusSyncRunFailed,
+    CensusSyncRunRejectedRecords,
+    CensusSyncRunSkipped,
+)
+
+URL = "https://app.getcensus.com/syncs/52/history?sync_run_id=94"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+FIELDS = ["id", "sync_id", "canceled", "current_step", "created_at", *sync_runs.COUNTS]
+FIELDS += ["error_code", "error_message", "error_detail"]
+RUNS = st.fixed_dictionaries(
+    {"status": st.sampled_from([*sync_runs.ENDED, *sync_runs.RUNNING]) | JSON},
+    optional=dict.fromkeys(FIELDS, JSON),
+)
+LIMITS = st.none() | st.integers(0, 10)
+CRITERIA = st.builds(SuccessCriteria, st.sampled_from(["fail", "skip", "succeed"]), LIMITS, LIMITS)
+
+
+@given(RUNS, CRITERIA)
+def test_whatever_census_sends_is_evaluated(run: dict[str, Any], criteria: SuccessCriteria) -> None:
+    evaluation = evaluate(run, criteria, URL)
+    assert evaluation.error is None or isinstance(evaluation.error, CensusSyncRunError)
+    assert evaluation.error is None or evaluation.error.sync_run is run
+    assert evaluation.error is None or not evaluation.skip
+    assert URL in evaluation.message
+    assert isinstance(sync_runs.progress(run), str)
+    assert sync_runs.browser_url("https://app.getcensus.com", run).startswith(
+        "https://app.getcensus.com/syncs/"
+    )
+    sync_runs.created_at(run)
+    if run.get("canceled") is True:
+        assert isinstance(evaluation.error, CensusSyncRunCanceled)
+
+
+COMPLETED = sync_run("completed", records_failed=3, records_invalid=2)
+
+
+@pytest.mark.parametrize(
+    ("run", "criteria", "error", "skip", "warn"),
+    [
+        (sync_run("completed", records_failed=0, records_invalid=0), ("fail",), None, False, False),
+        (sync_run("completed", records_failed=None), ("fail", 0, 0), None, False, False),
+        (COMPLETED, ("fail",), None, False, True),
+        (COMPLETED, ("fail", 3, 2), None, False, True),
+        (COMPLETED, ("fail", 2, 2), CensusSyncRunRejectedRecords, False, False),
+        (COMPLETED, ("fail", 3, 1), CensusSyncRunRejectedRecords, False, False),
+        (COMPLETED, ("skip", 0, 0), CensusSyncRunRejectedRecords, False, False),
+        (sync_run("failed"), ("succeed", 9, 9), CensusSyncRunFailed, False, False),
+        (sync_run("skipped"), ("fail",), CensusSyncRunSkipped, False, False),
+        (sync_run("skipped"), ("skip",), None, True, True),
+        (sync_run("skipped"), ("succeed",), None, False, True),
+        (sync_run("cancelled"), ("succeed",), CensusSyncRunCanceled, False, False),
+        (sync_run("canceled"), ("succeed",), CensusSyncRunCanceled, False, False),
+        (sync_run("working", canceled=True), ("fail",), CensusSyncRunCanceled, False, False),
+        (sync_run("completed", canceled=True), ("fail",), CensusSyncRunCanceled, False, False),
+        (sync_run("skipped", canceled=True), ("skip",), CensusSyncRunCanceled, False, False),
+    ],
+)
+def test_which_ends_are_a_success(
+    run: dict[str, Any], criteria: Any, error: type[CensusSyncRunError] | None, skip: bool, warn: bool
+) -> None:
+    evaluation = evaluate(run, SuccessCriteria(*criteria), URL)
+    assert (evaluation.skip, evaluation.warn) == (skip, warn)
+    assert evaluation.message.startswith("Sync run 94 of sync 52 ")
+    assert evaluation.message.endswith(URL)
+    if error is None:
+        assert evaluation.error is None
+        return
+    assert type(evaluation.error) is error
+    assert evaluation.error.sync_run is run
+    assert str(evaluation.error) == evaluation.message
+
+
+COUNTS = {
+    "source_record_count": 100,
+    "records_processed": 90,
+    "records_updated": 80,
+    "records_failed": 7,
+    "records_invalid": 3,
+}
+SHOWN = (
+    "Records: source_record_count 100, records_processed 90, records_updated 80, records_failed 7, "
+    f"records_invalid 3. {URL}"
+)
+
+
+@pytest.mark.parametrize(
+    ("run", "limits", "message"),
+    [
+        (sync_run("completed", **COUNTS), (), f"completed. {SHOWN}"),
+        (sync_run("failed", **COUNTS), (), f"failed: Census gave no reason. {SHOWN}"),
+        (sync_run("working", canceled=True, **COUNTS), (), f"was cancelled. {SHOWN}"),
+        (
+            sync_run("skipped", **COUNTS),
+            (),
+            "was skipped by Census, because an earlier run of the sync was still running: "
+            f"this run synced nothing. {URL}",
+        ),
+        (
+            sync_run("completed", **COUNTS),
+            (6, None),
+            f"completed, but with too many rejected records: records_failed is 7, allowed are 6. {SHOWN}",
+        ),
+        (
+            sync_run("completed", **COUNTS),
+            (0, 0),
+            "completed, but with too many rejected records: "
+            f"records_failed is 7, allowed are 0; records_invalid is 3, allowed are 0. {SHOWN}",
+        ),
+        (
+            sync_run("completed", records_processed=None),
+            (),
+            "completed. Records: source_record_count unknown, records_processed unknown, "
+            f"records_updated unknown, records_failed unknown, records_invalid unknown. {URL}",
+        ),
+    ],
+)
+def test_what_is_said_of_an_end(run: dict[str, Any], limits: Any, message: str) -> None:
+    assert evaluate(run, SuccessCriteria("fail", *limits), URL).message == f"Sync run 94 of sync 52 {message}"
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (("E1", "It broke", "in the middle."), "E1: It broke: in the middle."),
+        (("E1", "It broke in the middle", "in the middle"), "E1: It broke in the middle."),
+        (("JSON_ARRAY_ERROR", "Not JSON: jim", "Row 7"), "JSON_ARRAY_ERROR: Not JSON: jim: Row 7."),
+        ((None, None, None), "Census gave no reason."),
+        (("E1", None, None), "E1."),
+        ((None, " It broke. ", None), "It broke."),
+    ],
+)
+def test_the_cause_is_in_census_own_words(cause: tuple[str | None, ...], words: str) -> None:
+    names = ("error_code", "error_message", "error_detail")
+    run = sync_run("failed", **dict(zip(names, cause, strict=True)))
+    assert f" failed: {words} Records: " in evaluate(run, SuccessCriteria(), URL).message
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("on_skipped_run", "ignore"),
+        ("on_skipped_run", None),
+        ("max_records_failed", -1),
+        ("max_records_failed", True),
+        ("max_records_invalid", "3"),
+        ("max_records_invalid", 0.5),
+    ],
+)
+def test_criteria_that_mean_nothing_are_refused(argument: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{argument} "):
+        SuccessCriteria(**{argument: value})

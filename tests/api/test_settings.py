@@ -1,0 +1,216 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""From the fields of a connection to where Census is and how to talk to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_census.api.settings import Settings, read_settings
+from airflow_provider_census.exceptions import CensusConfigError, CensusError
+
+TOKEN = "secret-token:abc"
+US = "https://app.getcensus.com"
+EU = "https://app-eu.getcensus.com"
+
+
+def read(
+    host: str | None = None,
+    port: int | None = None,
+    schema: str | None = None,
+    password: str | None = TOKEN,
+    extra: str | None = None,
+) -> Settings:
+    return read_settings(host=host, port=port, schema=schema, password=password, extra=extra)
+
+
+@pytest.mark.parametrize(
+    ("fields", "base_url"),
+    [
+        ({}, US),
+        ({"host": ""}, US),
+        ({"host": "  "}, US),
+        ({"host": "app-eu.getcensus.com"}, EU),
+        ({"host": " app-eu.getcensus.com\n"}, EU),
+        ({"host": "App-EU.GetCensus.com"}, EU),
+        ({"host": "https://app-eu.getcensus.com"}, EU),
+        ({"host": "https://app-eu.getcensus.com/"}, EU),
+        ({"host": "HTTPS://app-eu.getcensus.com"}, EU),
+        ({"host": "app-eu.getcensus.com", "schema": "https"}, EU),
+        ({"host": "app-eu.getcensus.com", "schema": "HTTPS://"}, EU),
+        ({"host": "https://app-eu.getcensus.com", "schema": "https"}, EU),
+        ({"host": "app-eu.getcensus.com", "port": 0}, EU),
+        ({"host": "app-eu.getcensus.com", "port": 443}, f"{EU}:443"),
+        ({"host": "app-eu.getcensus.com:8443"}, f"{EU}:8443"),
+        ({"host": "app-eu.getcensus.com:8443", "port": 8443}, f"{EU}:8443"),
+        ({"host": "https://app-eu.getcensus.com:8443/"}, f"{EU}:8443"),
+        ({"port": 8443}, f"{US}:8443"),
+        ({"host": "census_proxy.internal."}, "https://census_proxy.internal."),
+        ({"host": "10.1.2.3"}, "https://10.1.2.3"),
+        ({"host": "[2001:db8::1]:8443"}, "https://[2001:db8::1]:8443"),
+        ({"host": "2001:db8::1", "port": 8443}, "https://[2001:db8::1]:8443"),
+        ({"host": "http://localhost:8765"}, "http://localhost:8765"),
+        ({"host": "127.0.0.1", "port": 8765, "schema": "http"}, "http://127.0.0.1:8765"),
+        ({"host": "127.9.9.9", "schema": "http"}, "http://127.9.9.9"),
+        ({"host": "::1", "port": 8765, "schema": "http"}, "http://[::1]:8765"),
+        ({"host": "http://[::1]:8765"}, "http://[::1]:8765"),
+        ({"host": "census.localhost", "schema": "http"}, "http://census.localhost"),
+        *[
+            ({"host": "http://census.internal", "extra": extra}, "http://census.internal")
+            for extra in ('{"allow_http": true}', '{"allow_http": "True"}', '{"allow_http": " true "}')
+        ],
+    ],
+)
+def test_a_host_is_found_however_it_is_written(fields: dict[str, Any], base_url: str) -> None:
+    assert read(**fields).base_url == base_url
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        *[
+            ({"host": host}, "'host'")
+            for host in (
+                "app.getcensus.com/api/v1",
+                "https://app.getcensus.com/api",
+                "app.getcensus.com?x=1",
+                "app.getcensus.com#x",
+                "app getcensus.com",
+                "app.getcensus.com, app-eu.getcensus.com",
+                "app\n.getcensus.com",
+                "app.gétcensus.com",
+                "me@app.getcensus.com",
+                "https://me:pw@app.getcensus.com",
+                "app.getcensus.com:",
+                "app.getcensus.com:0",
+                "app.getcensus.com:65536",
+                "app.getcensus.com:https",
+                "ftp://app.getcensus.com",
+                "https://",
+                "https:app.getcensus.com",
+                "://app.getcensus.com",
+                ".",
+                "..",
+                "app..getcensus.com",
+                ".getcensus.com",
+                "-app.getcensus.com",
+                f"{'a' * 64}.getcensus.com",
+                "[::1",
+                "[::g]",
+                "[:::]",
+                "fe80::1%eth0",
+                "{{ var.value.host }}",
+            )
+        ],
+        ({"host": "http://app.getcensus.com"}, "'host'"),
+        ({"schema": "http"}, "'host'"),
+        ({"host": "10.0.0.1", "schema": "http"}, "'host'"),
+        ({"host": "localhost.evil.test", "schema": "http"}, "'host'"),
+        ({"host": "127.0.0.1.evil.test", "schema": "http"}, "'host'"),
+        ({"host": "http://census.internal", "extra": '{"allow_http": false}'}, "'host'"),
+        ({"schema": "ftp"}, "'schema'"),
+        ({"schema": "census"}, "'schema'"),
+        ({"host": "https://app.getcensus.com", "schema": "http"}, "'schema'"),
+        ({"port": 65536}, "'port'"),
+        ({"port": -1}, "'port'"),
+        ({"host": "app.getcensus.com:8443", "port": 443}, "'port'"),
+        *[({"password": password}, "'password'") for password in (None, "", " \n")],
+        *[
+            ({"password": password}, "'password'")
+            for password in (
+                "secret-token: abc",
+                "a\tb",
+                "a\nb",
+                "a\x00b",
+                "a\x7fb",
+                "a\u00a0b",
+                "tokén",
+                "a\u200bb",
+            )
+        ],
+        *[({"extra": extra}, "'extra'") for extra in ("{", "[]", "1", "null", '"x"', "[" * 100_000)],
+        *[
+            ({"extra": f'{{"timeout": {value}}}'}, "'timeout'")
+            for value in (
+                "0",
+                "-1",
+                "true",
+                '"soon"',
+                "[60]",
+                "{}",
+                "NaN",
+                "Infinity",
+                "1e400",
+                '"nan"',
+                "1e12",
+            )
+        ],
+        *[
+            ({"extra": f'{{"attempts": {value}}}'}, "'attempts'")
+            for value in ("0", "-1", "true", "1.5", '"many"', '"1.5"', "[5]", "1e3", '"٣"')
+        ],
+        *[
+            ({"extra": f'{{"api_version": {value}}}'}, "'api_version'")
+            for value in ('"v3"', '"V2"', '"1"', "1", "[]")
+        ],
+        *[({"extra": f'{{"group_id": {value}}}'}, "'group_id'") for value in ("1", "true", "[]")],
+        *[({"extra": f'{{"allow_http": {value}}}'}, "'allow_http'") for value in ('"yes"', "1", "[]")],
+    ],
+)
+def test_what_cannot_be_used_is_refused_naming_field_and_host(fields: dict[str, Any], named: str) -> None:
+    with pytest.raises(CensusConfigError) as caught:
+        read(**fields)
+    message = str(caught.value)
+    assert isinstance(caught.value, (CensusError, ValueError))
+    assert f"field {named}" in message
+    assert (fields.get("host") or "app.getcensus.com").strip().rpartition("@")[2] in message
+    assert not any(
+        secret in message for secret in (TOKEN, fields.get("password")) if secret and secret.strip()
+    )
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        (None, (60.0, 5, "v1", None)),
+        ("", (60.0, 5, "v1", None)),
+        ("{}", (60.0, 5, "v1", None)),
+        (
+            '{"timeout": null, "attempts": null, "api_version": null, "group_id": null, "allow_http": null}',
+            (60.0, 5, "v1", None),
+        ),
+        (
+            '{"timeout": "", "attempts": "", "api_version": "", "group_id": "", "allow_http": ""}',
+            (60.0, 5, "v1", None),
+        ),
+        ('{"timeout": 7, "attempts": 1, "api_version": "v1"}', (7.0, 1, "v1", None)),
+        ('{"api_version": "v2", "group_id": "decent_dropsy"}', (60.0, 5, "v2", "decent_dropsy")),
+        ('{"timeout": "2.5", "attempts": " 3 "}', (2.5, 3, "v1", None)),
+        ('{"of_another_time": 1}', (60.0, 5, "v1", None)),
+    ],
+)
+def test_extra_fields_have_their_defaults(
+    extra: str | None, expected: tuple[float, int, str, str | None]
+) -> None:
+    found = read(extra=extra)
+    assert (found.timeout, found.attempts, found.api_version, found.group_id) == expected
+    assert found.api_url == f"{US}/api/{expected[2]}"
+
+
+@pytest.mark.parametrize("around", ["{}\n", " {} ", "\t{}\r\n", "{}"])
+def test_white_space_around_the_token_is_taken_off(around: str) -> None:
+    assert read(password=around.format(TOKEN)).token == TOKEN
+
+
+def test_a_token_in_the_wrong_field_is_not_shown() -> None:
+    for host in (TOKEN, f"{TOKEN}@app.getcensus.com/", f"https://bearer:{TOKEN}@app.getcensus.com/x"):
+        with pytest.raises(CensusConfigError) as caught:
+            read(host=host)
+        assert "abc" not in str(caught.value)
+
+
+def test_settings_do_not_show_the_token() -> None:
+    assert TOKEN not in repr(read())

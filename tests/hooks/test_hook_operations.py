@@ -1,0 +1,189 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
+# SPDX-License-Identifier: Apache-2.0
+"""Methods of the hook that are made of operations: what they look like, and going through lists."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import re
+import subprocess
+import sys
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests_mock as mock
+
+from airflow_provider_census.api import endpoints, types
+from airflow_provider_census.exceptions import CensusApiError
+from airflow_provider_census.hooks.census import CensusHook
+from airflow_provider_census.transports.requests import RequestsTransport
+
+if typing.TYPE_CHECKING:
+    from airflow_provider_census.sandbox import Sandbox
+
+LIFTED = sorted(name for name, method in vars(CensusHook).items() if hasattr(method, "__signature__"))
+
+
+@pytest.mark.parametrize("name", LIFTED)
+def test_a_lifted_method_looks_like_its_operation(name: str) -> None:
+    twin = name.startswith("iter_")
+    operation = getattr(endpoints, name.replace("iter_", "list_", 1) if twin else name)
+    method = getattr(CensusHook, name)
+    wanted, found = inspect.signature(operation), inspect.signature(method)
+    this, *parameters = found.parameters.values()
+    assert (this.name, this.kind) == ("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    assert parameters == list(wanted.parameters.values())
+    given = found.return_annotation.replace("Iterator[", "list[", 1) if twin else found.return_annotation
+    assert (f"Request[{given}]", twin) == (wanted.return_annotation, given != found.return_annotation)
+    assert method.__annotations__ == {**operation.__annotations__, "return": found.return_annotation}
+    assert method.__name__ == name
+    assert method.__qualname__ == f"CensusHook.{name}"
+    assert method.__doc__.strip()
+    assert (
+        (f":meth:`{operation.__name__}`" in method.__doc__) if twin else (method.__doc__ == operation.__doc__)
+    )
+    [gets] = typing.get_args(typing.get_type_hints(operation)["return"])
+    names = {**vars(endpoints), "Iterator": Iterator}
+    if twin:
+        [item] = typing.get_args(gets)
+        gets = Iterator[item]  # type: ignore[valid-type]
+    assert typing.get_type_hints(method, names)["return"] == gets
+    assert list(inspect.signature(getattr(CensusHook(), name)).parameters) == list(wanted.parameters)
+
+
+def test_a_method_made_by_hand_takes_what_its_operation_takes() -> None:
+    wanted = inspect.signature(endpoints.trigger_sync).parameters
+    found = inspect.signature(CensusHook.trigger_sync).parameters
+    assert {name: found[name] for name in wanted} == dict(wanted)
+
+
+def test_a_type_checker_sees_through_the_lift(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    snippet = tmp_path / "snippet.py"
+    snippet.write_text(
+        "from typing_extensions import assert_type\n"
+        "from airflow_provider_census.api import endpoints\n"
+        "from airflow_provider_census.api.types import Source, SyncRun\n"
+        "from airflow_provider_census.hooks.census import CensusHook\n"
+        "hook = CensusHook()\n"
+        "assert_type(hook.get_source('slug'), Source)\n"
+        "assert_type(hook.list_sync_runs(52, page=1), list[SyncRun])\n"
+        "assert_type(hook.create_sync({'label': 'x', 'of another time': 1}), int)\n"
+        "assert_type(hook.run(endpoints.get_sync_run(94)), SyncRun)\n"
+        "assert_type(next(hook.iter_sources()), Source)\n"
+        "async def later() -> None:\n"
+        "    assert_type(await hook.arun(endpoints.list_sources()), list[Source])\n"
+        "hook.get_source(1.5)\n"
+        "hook.list_sync_runs(52, pages=1)\n"
+        "hook.list_sync_runs(52, 'asc')\n"
+    )
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", snippet],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    complaints = re.findall(r"snippet\.py:(\d+): error: (.*) \[", checked.stdout)
+    assert [line for line, _ in complaints] == ["13", "14", "15"], checked.stdout
+    for (_, complaint), reason in zip(complaints, ("type", "pages", "positional"), strict=True):
+        assert reason in complaint
+
+
+def test_documented_shapes_are_importable() -> None:
+    assert typing.get_type_hints(types.NewSync)["mappings"] == list[types.Mapping]
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], mock.Mocker]]:
+    """Make a Census with so many pages of a hundred things, the last one short."""
+    monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", "census://:secret-token%3At@census.test")
+    api: mock.Mocker
+    with mock.Mocker() as api:
+
+        def serve(last: int) -> mock.Mocker:
+            def page(request: Any, _: Any) -> dict[str, Any]:
+                number = int(request.qs.get("page", ["1"])[0])
+                first = 100 * (number - 1)
+                following = number + 1 if number < last else None
+                items = [{"id": first + each, "of_a_page": []} for each in range(1, 101 if following else 4)]
+                return {"data": items, "pagination": {"page": number, "next_page": following}}
+
+            api.get(mock.ANY, json=page)
+            return api
+
+        yield serve
+
+
+def test_a_list_is_read_page_by_page(pages: Callable[[int], mock.Mocker]) -> None:
+    api = pages(3)
+    runs = CensusHook().iter_sync_runs(52, order="asc")
+    assert api.call_count == 0
+    seen = []
+    for run in runs:
+        seen.append(run["id"])
+        assert api.call_count == (len(seen) - 1) // 100 + 1
+    assert seen == list(range(1, 204))
+    assert [sent.qs for sent in api.request_history] == [
+        {"order": ["asc"], "per_page": ["100"]},
+        {"order": ["asc"], "per_page": ["100"], "page": ["2"]},
+        {"order": ["asc"], "per_page": ["100"], "page": ["3"]},
+    ]
+
+
+def test_who_stops_early_reads_no_further(pages: Callable[[int], mock.Mocker]) -> None:
+    api = pages(1000)
+    assert next(run["id"] for run in CensusHook().iter_sync_runs(52) if run["id"] % 150 == 0) == 150
+    assert api.call_count == 2
+
+
+def test_one_page_is_in_memory(pages: Callable[[int], mock.Mocker], monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+    send = RequestsTransport.send
+
+    def counted(transport: RequestsTransport, request: Any) -> Any:
+        gc.collect()
+        kept.append(sum(type(each) is dict and "of_a_page" in each for each in gc.get_objects()))
+        return send(transport, request)
+
+    monkeypatch.setattr(RequestsTransport, "send", counted)
+    pages(4)
+    for run in CensusHook().iter_sync_runs(52):
+        assert run
+    assert len(kept) == 4
+    assert max(kept) <= 1, (
+        "when the next page is asked for, the caller has the last row, and nobody the others"
+    )
+
+
+def test_rows_belong_to_the_caller(pages: Callable[[int], mock.Mocker]) -> None:
+    pages(3)
+    runs = CensusHook().iter_sync_runs(52)
+    assert [(run.pop("id"), run)[0] for run in runs] == list(range(1, 204))
+
+
+def test_a_page_that_fails_fails_the_list_when_it_is_reached(census: Sandbox) -> None:
+    hook = CensusHook()
+    for _ in range(3):
+        hook.trigger_sync(58)
+    runs = hook.iter_sync_runs(58, per_page=2)
+    before = [next(runs), next(runs)]
+    census.fail_next(status=400, path="/api/v1/syncs/58/sync_runs")
+    with pytest.raises(CensusApiError, match="HTTP 400"):
+        next(runs)
+    assert before == hook.list_sync_runs(58)[:2]
+
+
+def test_one_page_that_was_asked_for_is_all(pages: Callable[[int], mock.Mocker]) -> None:
+    api = pages(3)
+    assert [run["id"] for run in CensusHook().iter_sync_runs(52, page=2)][::99] == [101, 200]
+    assert api.call_count == 1
+
+
+def test_what_is_no_request_is_refused(census: Sandbox) -> None:
+    with pytest.raises(ValueError, match=r"request must be made by .*api\.endpoints, not 'api/v1/syncs'"):
+        CensusHook().run("api/v1/syncs")  # type: ignore[arg-type]
