@@ -23,8 +23,9 @@ and at https://fivetran.com/docs/activations/rest-api/api-reference for v2.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_census.api import sync_payload
@@ -37,6 +38,16 @@ from airflow_provider_census.api.responses import (
     refresh_key_of,
     refresh_status,
 )
+from airflow_provider_census.api.types import (
+    Destination,
+    DestinationObject,
+    Model,
+    NewSync,
+    Source,
+    Sync,
+    SyncRun,
+    Table,
+)
 from airflow_provider_census.api.validation import (
     check_bool,
     check_choice,
@@ -46,20 +57,6 @@ from airflow_provider_census.api.validation import (
     check_name,
     check_slug_or_id,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from airflow_provider_census.api.types import (
-        Destination,
-        DestinationObject,
-        Model,
-        NewSync,
-        Source,
-        Sync,
-        SyncRun,
-        Table,
-    )
 
 MAX_PER_PAGE = 100
 

@@ -162,7 +162,7 @@ class Store:
         self.stored.pop(key, None)
 
 
-def context(ti: TaskInstance | None = None, **more: Any) -> dict[str, Any]:
+def context(ti: TaskInstance | None = None, **more: Any) -> Any:
     """A context for a method run by hand, without a task state store unless one is given."""
     begun = datetime.fromtimestamp(time.time(), timezone.utc)
     return {"ti": ti or TaskInstance(), "dag_run": SimpleNamespace(start_date=begun), **more}
