@@ -13,6 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from base64 import urlsafe_b64encode
 from collections import Counter
 from contextlib import closing
 from importlib import import_module
@@ -29,6 +30,8 @@ HOME = tempfile.mkdtemp(prefix="airflow-provider-census-")
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 os.environ["AIRFLOW_HOME"] = HOME
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(HOME) / "dags")
+# Else a process that begins before there is an airflow.cfg has another, and cannot read what others write.
+os.environ["AIRFLOW__CORE__FERNET_KEY"] = urlsafe_b64encode(os.urandom(32)).decode()
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "false"
 os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{HOME}/airflow.db"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "false"

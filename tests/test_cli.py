@@ -28,11 +28,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 SCRIPT = """
-import json, os, sys
+import json, os, requests, sys
 from airflow.__main__ import main
 from airflow.cli import cli_parser, simple_table
 from airflow.sdk.execution_time import supervisor
-from airflow_provider_census.transports import worker
+from airflow_provider_census.hooks import census
 
 cli_parser.get_parser()
 for asked in sys.stdin:
