@@ -276,6 +276,7 @@ def serving(app: ASGIApp, host: str, port: int) -> Iterator[int]:
 
 
 def listener(host: str, port: int) -> socket.socket:
+    """Listen on an address; an ``OSError`` names it if that cannot be."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family)

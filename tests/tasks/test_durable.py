@@ -73,9 +73,10 @@ def crash_while_waiting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def die(*_: Any, **__: Any) -> Any:
             raise Killed
 
-        with monkeypatch.context() as patched, pytest.raises(Killed):
+        with monkeypatch.context() as patched:
             patched.setattr(CensusTriggerSyncOperator, "_wait_here", die)
-            attempt(store, **options)
+            with pytest.raises(Killed):
+                attempt(store, **options)
 
     return crash
 

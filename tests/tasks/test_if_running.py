@@ -322,7 +322,7 @@ def test_a_user_who_kills_the_task_cancels_its_own_run_after_another_was_waited_
     census.start_run(57, like=52)
     task = operator(if_running="wait", wait_for_completion=True)
     monkeypatch.setattr(operators, "task_state", lambda _: "failed")
-    sleep = task._sleep
+    sleep = task._sleep  # noqa: SLF001
 
     def die(seconds: float) -> None:
         if census.triggers:
@@ -342,7 +342,7 @@ def test_a_user_who_kills_the_task_on_the_worker_cancels_nobody_elses_run(
     census.start_run(57)
     task = operator(if_running=if_running, wait_for_completion=True)
     monkeypatch.setattr(operators, "task_state", lambda _: "failed")
-    sleep = task._sleep
+    sleep = task._sleep  # noqa: SLF001
 
     def die(seconds: float) -> None:
         task.on_kill()
@@ -595,7 +595,7 @@ def test_a_run_that_an_earlier_try_joined_is_nobodys_to_cancel_when_the_dag_no_l
     resumed = operator(57, **waits)
     with pytest.raises(CensusTimeoutError, match="The run keeps running"):
         resumed.execute_complete(
-            context(), {"sync_run_id": others, "event": "timeout"}, **deferred.value.kwargs
+            context(), {"sync_run_id": others, "event": "timeout"}, **(deferred.value.kwargs or {})
         )
     assert census.cancels == []
 

@@ -35,7 +35,7 @@ TABLE = {"type": "table", "id": 2}
 
 @pytest.fixture
 def events(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Events]:
-    """What OpenLineage's listener reports of the task, by the type of the event; the last of a type counts."""
+    """What OpenLineage's listener reports of the task, by the type of the event; the last one counts."""
     try:
         from airflow.sdk.listener import get_listener_manager
     except ImportError:

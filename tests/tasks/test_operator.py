@@ -468,4 +468,4 @@ def test_what_a_cluster_policy_sets_counts(census: Sandbox, timeout: Any, poll_i
     assert (options.poll_interval, options.deadline - options.started) == (7.0, 100.0)
     event = {"sync_run_id": deferral.value.trigger.sync_run_id, "event": "timeout"}
     with pytest.raises(CensusTimeoutError, match=r"within 100 s \(timeout\)"):
-        operator.execute_complete(context(), event, **deferral.value.kwargs)
+        operator.execute_complete(context(), event, **(deferral.value.kwargs or {}))
