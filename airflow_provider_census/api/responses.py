@@ -38,9 +38,6 @@ MAX_MESSAGE = 2000
 MAX_DEPTH = 50
 """Levels of nesting that are kept of what Census responds."""
 
-MAX_DIGITS = 18
-"""Digits of a whole number, sign included, that surely fits into 64 bits."""
-
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """Characters that a database or an encoding cannot hold."""
 
@@ -295,11 +292,11 @@ def _decode(response: HTTPResponse) -> tuple[JsonObject | None, str | None]:
 
 
 DECODER = json.JSONDecoder(
-    parse_int=lambda digits: int(digits) if len(digits) <= MAX_DIGITS else digits,
+    parse_int=lambda digits: number if -(2**63) <= (number := int(digits)) < 2**63 else digits,
     parse_float=lambda digits: number if math.isfinite(number := float(digits)) else None,
     parse_constant=lambda _: None,
 )
-"""It makes a whole number beyond :data:`MAX_DIGITS` its digits, and a number that is none ``None``."""
+"""It makes a whole number beyond 64 bits its digits, and a number that is none ``None``."""
 
 
 def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
