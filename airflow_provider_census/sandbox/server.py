@@ -117,7 +117,7 @@ class Sandbox:
         self._app.clock = clock
 
     @property
-    def on_request(self) -> Callable[[str, str], object] | None:
+    def on_request(self) -> Callable[[str, str], Any] | None:
         """Called with method and path of each request, as in :attr:`requests`, before it is answered.
 
         It may start and finish runs or let requests fail, and the request finds them so. Until it returns,
@@ -126,7 +126,7 @@ class Sandbox:
         return self._app.on_request
 
     @on_request.setter
-    def on_request(self, on_request: Callable[[str, str], object] | None) -> None:
+    def on_request(self, on_request: Callable[[str, str], Any] | None) -> None:
         self._app.on_request = on_request
 
     @property
