@@ -336,8 +336,8 @@ class CensusHook(OldMethods, BaseHook):
 
         :param shared: ``False`` for sockets of its own, which the requests of many waits cannot hold up.
         """
-        # The first import takes longer than an event loop may be held. Not from sys.modules, where a module is
-        # before its import is done.
+        # The first import takes longer than an event loop may be held. Not from sys.modules, where a module
+        # is before its import is done.
         module: Any = await asyncio.to_thread(import_module, AIOHTTP)
         name = (self.census_conn_id, self.api_version) if shared else object()
         async with module.shared_client(name, self._aread_connection, self._settings) as client:
