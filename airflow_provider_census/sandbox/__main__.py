@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Host and port from the command line; exits with a message when they are wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_census.sandbox",
         description="A local Census for trying DAGs without an account. Nothing reaches the real one.",
@@ -55,6 +56,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def welcome(census: Sandbox) -> str:
+    """What is printed at the start: where it listens, its tokens, what the runs of each sync do."""
     from airflow_provider_census.sandbox.runs import BEHAVIORS
 
     return "\n".join(

@@ -41,6 +41,7 @@ class PlannedFailure:
     path: str | None
 
     def meets(self, method: str, path: str) -> bool:
+        """Whether a call gets this answer: some are left, and its method and path fit."""
         return (
             self.times > 0
             and (self.method is None or self.method.upper() == method)
@@ -48,6 +49,7 @@ class PlannedFailure:
         )
 
     def response(self) -> Response:
+        """The answer: text as it is, a dict as JSON, None as an error in Census' form."""
         if isinstance(self.body, (str, bytes)):
             return Response(self.body, self.status, self.headers, media_type="text/plain")
         body = self.body
@@ -87,6 +89,7 @@ class SandboxApp:
         self.lock = threading.RLock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Note a request, tell ``on_request`` of it, then answer it."""
         request = Request(scope, receive)
         # Routed as it was sent: an escaped "/" belongs to a name, a plain one separates.
         path = scope["raw_path"].decode("ascii")
@@ -102,6 +105,7 @@ class SandboxApp:
         await response(scope, receive, send)
 
     def answer(self, request: Request, path: str, body: bytes) -> Response:
+        """A planned failure if one meets the request, else what its operation or a refusal says."""
         for failure in self.planned_failures:
             if failure.meets(request.method, path):
                 failure.times -= 1
@@ -116,6 +120,7 @@ class SandboxApp:
             return refusal.response()
 
     def check_token(self, root: str, authorization: str) -> None:
+        """:class:`Refusal` (401) unless it is the token of this version of the API."""
         if root == V2:
             accepted = {"bearer": self.personal_access_token}
             refusal = Refusal(401, "API v2 takes the sandbox's personal access token alone, as Bearer")
@@ -129,6 +134,7 @@ class SandboxApp:
 
 
 def root_of(path: str) -> str:
+    """The root of the API that a path is below; :class:`Refusal` (404) when there is none."""
     for root in ROUTES:
         if path.startswith(f"{root}/"):
             return root
@@ -145,6 +151,7 @@ def route(root: str, method: str, path: str) -> tuple[Operation, dict[str, str]]
 
 
 def match(template: str, path: str) -> dict[str, str] | None:
+    """The variable parts of a path, unescaped; None when it does not fit the template."""
     names, values = template.split("/"), path.split("/")
     if len(names) != len(values):
         return None
@@ -158,6 +165,7 @@ def match(template: str, path: str) -> dict[str, str] | None:
 
 
 def json_body(request: Request, body: bytes) -> dict[str, Any]:
+    """The object in a body, empty when that is; :class:`Refusal` (415, 400) when it is no JSON object."""
     if not body:
         return {}
     if request.headers.get("content-type", "").partition(";")[0] != "application/json":

@@ -44,16 +44,19 @@ class Refusal(Exception):
         self.status_code = status_code
 
     def response(self) -> Response:
+        """The error in Census' form."""
         # Census names some errors with a word and some with their number.
         status = self.status_code if self.status_code in (401, 404) else "error"
         return JSONResponse({"status": status, "message": str(self)}, self.status_code)
 
 
 def success(content: Item) -> Response:
+    """HTTP 200 with the content as ``data``."""
     return JSONResponse({"status": "success", "data": content})
 
 
 def created(content: Item) -> Response:
+    """HTTP 201 with the content as ``data``."""
     return JSONResponse({"status": "created", "data": content}, 201)
 
 
@@ -82,6 +85,7 @@ def page(oldest_first: list[Item], call: Call, *, order: str = "asc") -> Respons
 
 
 def positive(name: str, call: Call, default: int) -> int:
+    """A whole number above 0 from the query, or the default; :class:`Refusal` (422) for anything else."""
     text = call.query.get(name, str(default))
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise Refusal(422, f"{name} must be a whole number above 0, not {text!r}")
@@ -89,4 +93,5 @@ def positive(name: str, call: Call, default: int) -> int:
 
 
 def without(item: Item, *names: str) -> Item:
+    """A copy of an item, less some of its properties."""
     return {key: value for key, value in item.items() if key not in names}

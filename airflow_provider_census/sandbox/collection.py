@@ -44,29 +44,36 @@ class Collection:
     # The operations
 
     def list_all(self, workspace: Workspace, call: Call) -> Response:
+        """The page of them that the query asks for, without their details."""
         shown = [self.show(item, call) for item in self.items(workspace, call)]
         return page([without(item, *self.details) for item in shown], call)
 
     def get(self, workspace: Workspace, call: Call) -> Response:
+        """The one that the path names, with its details."""
         return success(self.show(self.find(workspace, call), call))
 
     def create(self, workspace: Workspace, call: Call) -> Response:
+        """Make one of what the body gives, and answer with it as HTTP 201."""
         return created(self.show(self.add(workspace, call, self.given(call)), call))
 
     def update(self, workspace: Workspace, call: Call) -> Response:
+        """Change what the body gives, except for what a caller cannot set."""
         item = self.find(workspace, call)
         item.update(without(self.given(call), "id", "created_at", *self.own))
         item["updated_at"] = workspace.now()
         return JSONResponse({"status": "updated", "data": self.show(item, call)})
 
     def delete(self, workspace: Workspace, call: Call) -> Response:
+        """Remove the one that the path names."""
         self.items(workspace, call).remove(self.find(workspace, call))
         return JSONResponse({"status": "deleted"})
 
     def refresh(self, workspace: Workspace, call: Call) -> Response:
+        """Begin to read it again, and answer with the ``refresh_key`` to ask for its status."""
         return JSONResponse({"refresh_key": workspace.refresh(self.find(workspace, call))})
 
     def refresh_status(self, workspace: Workspace, call: Call) -> Response:
+        """``processing`` or ``completed``; :class:`Refusal` for no key (422) or another's (404)."""
         item = self.find(workspace, call)
         key = call.query.get("refresh_key")
         if not key:
@@ -79,6 +86,7 @@ class Collection:
     # What they are made of
 
     def items(self, workspace: Workspace, call: Call) -> list[Item]:
+        """The list itself that holds them: the workspace's, or that of what they are within."""
         holder = self.within.find(workspace, call) if self.within else workspace.items
         items: list[Item] = holder[f"{self.noun}s"]
         return items
@@ -92,9 +100,11 @@ class Collection:
         raise Refusal(404, f"there is no {self.noun.replace('_', ' ')} {name!r}")
 
     def names(self, item: Item, call: Call) -> list[str]:
+        """What a path may call an item: the values of its ``keys``, as text."""
         return [str(item[key]) for key in self.keys if key in item]
 
     def show(self, item: Item, call: Call) -> Item:
+        """A copy of an item as this version of the API shows it."""
         shown = without(item, "group_id")
         if call.v2 and self.grouped:
             shown["group_id"] = item.get("group_id") or data.GROUP_ID
@@ -105,6 +115,7 @@ class Collection:
         return call.body
 
     def add(self, workspace: Workspace, call: Call, given: Item) -> Item:
+        """Store a new item and return it; :class:`Refusal` (422) when it lacks the group that v2 needs."""
         group_id = given.get("group_id")
         if call.v2 and self.needs_group and not (group_id and isinstance(group_id, str)):
             raise Refusal(422, "group_id is required")
@@ -121,10 +132,14 @@ class Collection:
 
 
 class Sources(Collection):
+    """Sources, which show their tables and models in brief, as ``data_sources``."""
+
     def given(self, call: Call) -> Item:
+        """What is inside of ``connection``, or the body if it has none."""
         return unwrapped(call.body, "connection")
 
     def show(self, item: Item, call: Call) -> Item:
+        """A source with ``data_sources`` in place of its tables, models and filter segments."""
         shown = without(super().show(item, call), *self.own)
         return {**shown, "data_sources": data_sources(item)}
 
@@ -133,17 +148,21 @@ class Destinations(Collection):
     """Destinations, which are activations in API v2, with ids of their own."""
 
     def names(self, item: Item, call: Call) -> list[str]:
+        """In v2 the activation's id alone, in v1 id and slug of the destination."""
         return [activation_id(item)] if call.v2 else super().names(item, call)
 
     def show(self, item: Item, call: Call) -> Item:
+        """A destination, its objects without their fields; in v2 with the activation's id and no slug."""
         shown = super().show(item, call)
         shown["objects"] = [without(found, *OBJECTS.details) for found in item["objects"]]
         return {**without(shown, "slug"), "id": activation_id(item)} if call.v2 else shown
 
     def given(self, call: Call) -> Item:
+        """What is inside of ``activation`` (v1: ``service_connection``), or the body if it has none."""
         return unwrapped(call.body, "activation" if call.v2 else "service_connection")
 
     def create(self, workspace: Workspace, call: Call) -> Response:
+        """Make one, as any other; in v2, :class:`Refusal` (422) when the body has no ``activation``."""
         if call.v2 and "activation" not in call.body:
             raise Refusal(422, "activation is required")
         return super().create(workspace, call)
@@ -153,6 +172,7 @@ class Syncs(Collection):
     """Syncs, the same in both versions of the API, but for the id of the destination."""
 
     def show(self, item: Item, call: Call) -> Item:
+        """A sync; in v2 its ``connection_id`` of the destination is the activation's."""
         shown = super().show(item, call)
         written = shown["destination_attributes"]
         number = written.get("connection_id")
@@ -161,17 +181,22 @@ class Syncs(Collection):
         return shown
 
     def create(self, workspace: Workspace, call: Call) -> Response:
+        """Make one, and answer with its ``sync_id`` alone; :class:`Refusal` (422) when the body is wrong."""
         check_sync(workspace, call, new=True)
         sync = self.add(workspace, call, {**data.SYNC_DEFAULTS, **call.body})
         return created({"sync_id": sync["id"]})
 
     def update(self, workspace: Workspace, call: Call) -> Response:
+        """Change one, as any other; :class:`Refusal` (422) when the body is wrong."""
         check_sync(workspace, call, new=False)
         return super().update(workspace, call)
 
 
 class ConnectLinks(Collection):
+    """Connect links, which are revoked rather than deleted."""
+
     def revoke(self, workspace: Workspace, call: Call) -> Response:
+        """Mark the link as revoked, and answer with it."""
         link = self.find(workspace, call)
         link["revoked"] = True
         return created(self.show(link, call))  # 201, as a client of the vendor's expects
@@ -209,6 +234,7 @@ def data_sources(source: Item) -> list[Item]:
 
 
 def activation_id(destination: Item) -> str:
+    """The id in v2 of a destination: a fixed one, or one made from its number in v1."""
     number = destination["id"]
     return data.ACTIVATION_IDS.get(number, f"created_activation_{number}")
 
@@ -222,6 +248,7 @@ def unwrapped(body: Item, name: str) -> Item:
 
 
 def check_sync(workspace: Workspace, call: Call, *, new: bool) -> None:
+    """:class:`Refusal` (422), with every reason, when Census would not take the body of a sync."""
     destinations = workspace.items["destinations"]
     # A sync is the same through both roots; through v2 it may name its destination as v2 does.
     shown = [DESTINATIONS.show(destination, call) for destination in destinations]

@@ -28,6 +28,7 @@ from airflow_provider_census.sandbox.workspace import Trigger, Workspace
 
 
 def trigger_sync(workspace: Workspace, call: Call) -> Response:
+    """Start a run, and answer with its id; :class:`Refusal` (422) when an append sync is forced full."""
     sync = SYNCS.find(workspace, call)
     forced = force_full_sync(call)
     if forced and sync["operation"] == "append":
@@ -38,6 +39,7 @@ def trigger_sync(workspace: Workspace, call: Call) -> Response:
 
 
 def force_full_sync(call: Call) -> bool:
+    """Whether query or body ask for a full sync; :class:`Refusal` (422) when that is not true or false."""
     # Some clients send it in the query, some in the body.
     given = call.query.get("force_full_sync", call.body.get("force_full_sync", False))
     if given in (True, "true"):
@@ -48,16 +50,19 @@ def force_full_sync(call: Call) -> bool:
 
 
 def list_sync_runs(workspace: Workspace, call: Call) -> Response:
+    """The page of a sync's runs that the query asks for, newest first unless it says so."""
     sync_id = SYNCS.find(workspace, call)["id"]
     runs = [run for run in workspace.runs.oldest_first() if run["sync_id"] == sync_id]
     return page(runs, call, order="desc")
 
 
 def get_sync_run(workspace: Workspace, call: Call) -> Response:
+    """The run that the path names, as it is now."""
     return success(sync_run(workspace, call))
 
 
 def cancel_sync_run(workspace: Workspace, call: Call) -> Response:
+    """Cancel a run; one that is over gets the same answer, and stays as it ended."""
     sync_run_id = sync_run(workspace, call)["id"]
     workspace.runs.cancel(sync_run_id)
     workspace.cancels.append(sync_run_id)
@@ -65,6 +70,7 @@ def cancel_sync_run(workspace: Workspace, call: Call) -> Response:
 
 
 def sync_run(workspace: Workspace, call: Call) -> Item:
+    """The run that the path names; :class:`Refusal` (404) when there is none."""
     for run in workspace.runs.oldest_first():
         if str(run["id"]) == call.path["sync_run"]:
             return run
@@ -72,10 +78,12 @@ def sync_run(workspace: Workspace, call: Call) -> Item:
 
 
 def list_source_objects(workspace: Workspace, call: Call) -> Response:
+    """The page of a source's tables and models, in brief, that the query asks for."""
     return page(data_sources(SOURCES.find(workspace, call)), call)
 
 
 def get_workspace(workspace: Workspace, call: Call) -> Response:
+    """Census' workspace, which no call changes."""
     return success(data.WORKSPACE)
 
 
@@ -157,6 +165,7 @@ GONE_IN_V2 = "/syncs/create"
 
 
 def in_v2(template: str) -> str:
+    """The path in v2 of an operation of v1."""
     first, *rest = template.removeprefix("/").split("/")
     return "/".join(["", RENAMED_IN_V2.get(first, first), *rest])
 

@@ -94,16 +94,20 @@ class SyncRun:
 
     @property
     def is_cut_short(self) -> bool:
+        """Whether it is canceled, or will be, before it would end by itself."""
         return self.canceled_at < self.ends_at
 
     @property
     def stops_at(self) -> float:
+        """When it is over, winding down included, in seconds since the epoch."""
         return self.canceled_at + self.winds_down_for if self.is_cut_short else self.ends_at
 
     def is_over(self, now: float) -> bool:
+        """Whether it has ended, in whatever way."""
         return now >= self.stops_at
 
     def cancel(self, now: float) -> None:
+        """Let it wind down from ``now`` on; without effect on one that has ended."""
         # Too late when it is not before `ends_at`, and without effect then.
         self.canceled_at = min(self.canceled_at, now)
 
@@ -122,6 +126,7 @@ class SyncRun:
         self.begins_at, self.ends_at, self.canceled_at = min(self.begins_at, now), now, math.inf
 
     def status(self, now: float) -> str:
+        """What Census gives as ``status``: ``queued``, ``working`` or one of ``ENDS``."""
         if self.is_cut_short and self.is_over(now):
             return "cancelled"
         if not self.has_begun(now):
@@ -129,6 +134,7 @@ class SyncRun:
         return self.behavior.ends if self.is_over(now) else "working"
 
     def has_begun(self, now: float) -> bool:
+        """Whether it left the queue; never so if it was canceled there."""
         return self.moment(now) >= self.begins_at
 
     def moment(self, now: float) -> float:
@@ -136,16 +142,19 @@ class SyncRun:
         return min(now, self.canceled_at, self.ends_at)
 
     def progress(self, now: float) -> float:
+        """How much of its work it has done, from 0 to 1."""
         if not self.has_begun(now):
             return 0.0
         working_for = self.ends_at - self.begins_at
         return (self.moment(now) - self.begins_at) / working_for if working_for else 1.0
 
     def current_step(self, now: float) -> str:
+        """The step that its progress has come to."""
         reached = int(self.progress(now) * len(data.STEPS))
         return data.STEPS[min(reached, len(data.STEPS) - 1)]
 
     def counts(self, now: float) -> dict[str, int | None]:
+        """Its counts of records, by Census' names for them; None where Census gives null."""
         status = self.status(now)
         total = self.behavior.source_records
         if not self.has_begun(now) or status == "skipped":
@@ -237,6 +246,7 @@ class SyncRuns:
 
 
 def timestamp(seconds: float) -> str:
+    """A time in seconds since the epoch as Census writes it: UTC, to the millisecond."""
     moment = datetime.fromtimestamp(seconds, timezone.utc)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -248,6 +258,7 @@ def counted(
     failed: int | None = None,
     invalid: int = 0,
 ) -> dict[str, int | None]:
+    """Counts of records by the names that Census has for them."""
     return {
         "source_record_count": total,
         "records_processed": processed,

@@ -58,6 +58,7 @@ def complaints(body: Item, sources: list[Item], destinations: list[Item], *, new
 
 
 def source_complaints(source: Any, sources: list[Item]) -> Iterator[str]:
+    """What is wrong with the connection, table or model that a sync reads."""
     if not isinstance(source, dict):
         yield "source_attributes must be an object"
         return
@@ -77,6 +78,7 @@ def source_complaints(source: Any, sources: list[Item]) -> Iterator[str]:
 
 
 def destination_complaints(destination: Any, destinations: list[Item]) -> Iterator[str]:
+    """What is wrong with the connection or object that a sync writes to."""
     if not isinstance(destination, dict):
         yield "destination_attributes must be an object"
         return
@@ -86,6 +88,7 @@ def destination_complaints(destination: Any, destinations: list[Item]) -> Iterat
 
 
 def connection_complaints(where: str, attributes: Item, connections: list[Item]) -> Iterator[str]:
+    """What is wrong with the slug or id of a connection; ``where`` begins each message."""
     slug, connection_id = attributes.get("connection_slug"), attributes.get("connection_id")
     slugs = [*(known.get("slug") for known in connections), *data.UNLISTED_CONNECTION_SLUGS]
     ids = [str(known["id"]) for known in connections]
@@ -98,6 +101,7 @@ def connection_complaints(where: str, attributes: Item, connections: list[Item])
 
 
 def mappings_complaints(mappings: Any) -> Iterator[str]:
+    """What is wrong with the mappings, counted from 1; exactly one must be the identifier."""
     if not isinstance(mappings, list) or not all(isinstance(mapping, dict) for mapping in mappings):
         yield "mappings must be a list of objects"
         return
@@ -111,6 +115,7 @@ def mappings_complaints(mappings: Any) -> Iterator[str]:
 
 
 def is_origin(origin: Any) -> bool:
+    """Whether a mapping can read it: a column, or a constant with its type."""
     if not isinstance(origin, dict):
         return is_text(origin)
     content = origin.get("data")
@@ -122,4 +127,5 @@ def is_origin(origin: Any) -> bool:
 
 
 def is_text(value: Any) -> bool:
+    """Whether it is a string, and not an empty one."""
     return isinstance(value, str) and value != ""

@@ -70,6 +70,7 @@ class Workspace:
         self.refreshes: dict[str, Refresh] = {}
 
     def now(self) -> str:
+        """The clock's time as Census writes it."""
         return timestamp(self.clock())
 
     def refresh(self, item: Item) -> int:
