@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.exceptions import AirflowProviderDeprecationWarning
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+from task_fixtures import *  # noqa: F403 - fixtures are found by their names here
 from task_helpers import Done, context, triggered
 
 from airflow_provider_census.exceptions import CensusNotFoundError, CensusSyncRunError, CensusSyncRunFailed

@@ -1,6 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a task in a real Airflow, or its methods by hand, and reports what became of it."""
+"""Fixtures of tests that run a task in a real Airflow, or its methods by hand, and report what became of it.
+
+Not in a conftest.py, for the folders that need them are not the only ones there are.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,21 @@ from airflow_provider_census.triggers import base as triggers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+__all__ = (
+    "at_first_sleep",
+    "census",
+    "hours_fly_by",
+    "impatient",
+    "run_task",
+    "state_is",
+    "triggers_run",
+)
+
 NUMBERS = itertools.count()
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Poll again soon, and try again at once."""
     monkeypatch.setattr(WaitOptions, "interval", lambda *_, **__: 0.001)
     monkeypatch.setattr(WaitOptions, "startup_jitter", lambda *_: 0.0)

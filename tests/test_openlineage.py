@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from task_fixtures import *  # noqa: F403 - fixtures are found by their names here
 from task_helpers import RESCHEDULED, Done
 
 from airflow_provider_census import openlineage

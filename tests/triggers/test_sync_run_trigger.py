@@ -22,6 +22,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 from airflow.triggers.base import BaseTrigger
+from task_fixtures import *  # noqa: F403 - fixtures are found by their names here
 from task_helpers import TaskInstance, context, polls
 
 from airflow_provider_census import __version__
