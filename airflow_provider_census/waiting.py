@@ -18,9 +18,9 @@ from airflow_provider_census.api import sync_runs
 from airflow_provider_census.api.criteria import SuccessCriteria, evaluate
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.validation import TEN_YEARS, check_id, check_name
-from airflow_provider_census.exceptions import CensusError, CensusTaskKilled
+from airflow_provider_census.exceptions import CensusError, CensusTaskKilled, CensusTimeoutError
 from airflow_provider_census.links.census import publish
-from airflow_provider_census.utils import stats
+from airflow_provider_census.utils import early_resume, stats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,20 +135,45 @@ class WaitsForSyncRun(_Task):
 
         return SyncRunWaiter(sync_run_id, self.log, time.time, silent_fail=self.silent_fail)
 
-    def _poll_once(self, context: Context, waiter: RunWaiter[Any], *, retry_auth: bool = False) -> Run | None:
-        """Poll once, and give the link the address of the run; ``None`` if no run has ended."""
+    def _poll_once(self, context: Context, waiter: RunWaiter[Any], *, retry_auth: bool = False) -> Any:
+        """Poll once; ``None`` if what is waited for has not ended."""
         from airflow_provider_census.api.waiters import poll_once
 
         known = waiter.run
-        run: Run | None = self.hook.drive(poll_once(waiter, retry_auth=retry_auth))
+        polled = self.hook.drive(poll_once(waiter, retry_auth=retry_auth))
         if waiter.run is not None and (known is None or known.get("id") != waiter.run.get("id")):
-            publish(context, sync_runs.browser_url(self.hook.settings.base_url, waiter.run))
-        return run
+            self._publish_link(context, waiter.run)
+        return polled
 
-    def _poll_or_defer(self, context: Context, waiter: RunWaiter[Any], options: WaitOptions) -> Run:
-        """Poll once on the worker; wait in the triggerer unless the run has ended."""
+    def _publish_link(self, context: Context, run: Run) -> None:
+        publish(context, sync_runs.browser_url(self.hook.settings.base_url, run), self.log)
+
+    def _wait_or_defer(
+        self,
+        context: Context,
+        waiter: RunWaiter[T],
+        options: WaitOptions,
+        method_name: str = "execute_complete",
+    ) -> T:
+        """
+        Poll on the worker first; then wait in the triggerer.
+
+        :param method_name: what to resume with.
+        """
         self._waiting_since = options.started
-        return self._poll_once(context, waiter, retry_auth=True) or self._defer(waiter, options)
+        end, deadline = time.time() + early_resume.short_wait(), options.first_deadline
+        # What may not resume before the time is over cannot be deferred.
+        stays = deadline is not None and deadline < end + early_resume.grace()
+        here = options if stays else replace(options, deadline=end)
+        try:
+            return self._wait_here(waiter, here)
+        except CensusTimeoutError:
+            if stays:
+                self._raise_timeout(waiter, options.first_timeout)
+        finally:
+            if waiter.run is not None:
+                self._publish_link(context, waiter.run)
+        return self._defer(waiter, options, method_name)
 
     def _defer(
         self, waiter: RunWaiter[Any], options: WaitOptions, method_name: str = "execute_complete"
@@ -158,8 +183,9 @@ class WaitsForSyncRun(_Task):
 
         :param method_name: what to resume with.
         """
-        end = options.first_deadline
-        left = TEN_YEARS if end is None else min(max(0.0, end - time.time()), TEN_YEARS)
+        now, end = time.time(), options.first_deadline
+        left = TEN_YEARS if end is None else min(max(0.0, end - now), TEN_YEARS)
+        options = replace(options, resume_after=early_resume.resume_after(now))
         times = {name: getattr(options, name) for name in ("started", "deadline", "execution_deadline")}
         self.defer(
             trigger=self._trigger(waiter, options),
@@ -211,7 +237,7 @@ class WaitsForSyncRun(_Task):
     ) -> Run:
         """Resume after the trigger: poll again, for what the run has become counts, not who saw it."""
         self._waiting_since = options.started
-        run = self._poll_once(context, waiter)
+        run: Run | None = self._poll_once(context, waiter)
         if run is not None:
             return run
         self._raise_unless_ended(waiter, event)
@@ -252,7 +278,7 @@ class WaitsForSyncRun(_Task):
         """
         return f"{waiter.if_abandoned[0].upper()}{waiter.if_abandoned[1:]} in Census."
 
-    def _finish(self, context: Context, run: Run) -> Run:
+    def _finish(self, context: Context, run: Run) -> Run | None:
         """
         Take the end of a run: report it to metrics and assets, and say in the log what is no error.
 

@@ -64,6 +64,8 @@ class WaitOptions:
     :ivar started: when the wait began, in seconds since the epoch; ``None`` for now.
     :ivar deadline: when the task's ``timeout`` is reached, in seconds since the epoch; ``None`` for never.
     :ivar execution_deadline: the same for the task's ``execution_timeout``.
+    :ivar resume_after: before which a trigger does not report how its wait ended, in seconds since the epoch;
+        ``None`` for at once.
     :raises ValueError: if one of them cannot be used.
     """
 
@@ -74,6 +76,7 @@ class WaitOptions:
     started: float | None = None
     deadline: float | None = None
     execution_deadline: float | None = None
+    resume_after: float | None = None
 
     def __post_init__(self) -> None:
         if self.poll_interval is None and self.exponential_backoff:

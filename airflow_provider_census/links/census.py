@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink
 
+from airflow_provider_census.utils.xcom import push
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
+
+    from airflow_provider_census.api.flow import Log
 
 XCOM_KEY = "_link_CensusSyncRunLink"
 
@@ -31,6 +35,6 @@ class CensusSyncRunLink(BaseOperatorLink):
         return XCom.get_value(ti_key=ti_key, key=XCOM_KEY) or ""
 
 
-def publish(context: Context, url: str) -> None:
+def publish(context: Context, url: str, log: Log) -> None:
     """Keep the address of the run where the link reads it."""
-    context["ti"].xcom_push(key=XCOM_KEY, value=url)
+    push(context, XCOM_KEY, url, log)

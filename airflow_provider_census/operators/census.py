@@ -26,7 +26,7 @@ from airflow_provider_census.api.validation import (
 from airflow_provider_census.exceptions import CensusError, CensusTaskKilled, CensusTimeoutError
 from airflow_provider_census.links.census import CensusSyncRunLink, publish
 from airflow_provider_census.operators.checkpoint import CheckpointStore, ResumableSyncRun
-from airflow_provider_census.utils import stats
+from airflow_provider_census.utils import stats, xcom
 from airflow_provider_census.utils.deprecation import old_names, warn
 from airflow_provider_census.utils.kill import task_state, was_killed_by_user, within
 from airflow_provider_census.waiting import DEFAULT_CONN_ID, TRIGGER_FAILED
@@ -198,7 +198,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
     def _poll_interval(self) -> float | None:
         return None if self.poll_interval is None else to_seconds("poll_interval", self.poll_interval)
 
-    def execute(self, context: Context) -> int:
+    def execute(self, context: Context) -> int | None:
         """Start the sync, and wait for the run if asked to."""
         self._skips = 0
         sync_id = self._find_sync_id()
@@ -211,7 +211,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
 
     def execute_when_idle(
         self, context: Context, event: Any = None, *, sync_id: str | None = None, **times: Any
-    ) -> int:
+    ) -> int | None:
         """Resume after the triggerer: start the sync, of which no other run is running any more."""
         from airflow_provider_census.api.waiters import SyncIdleWaiter
         from airflow_provider_census.triggers.base import WaitEvent
@@ -225,7 +225,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
 
     def execute_complete(
         self, context: Context, event: Any = None, *, joined: bool | None = None, **times: Any
-    ) -> int:
+    ) -> int | None:
         """Resume after the triggerer: read the run again, and evaluate it."""
         from airflow_provider_census.triggers.base import WaitEvent
 
@@ -259,7 +259,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         sync_id: str,
         checkpoints: CheckpointStore,
         options: WaitOptions | None = None,
-    ) -> int:
+    ) -> int | None:
         """Start a run and continue with it, or do what is to be done if another one is running."""
         snapshot = self.hook.snapshot_runs(sync_id)
         full_sync = checkpoints.checkpoint.full_sync
@@ -275,9 +275,9 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
                 sync_run_id = int(snapshot.active["id"])
                 checkpoints.save_run(sync_run_id, joined=True)
                 return self._continue_with(context, sync_id, sync_run_id, True, options)
-            publish(context, url)
+            publish(context, url, self.log)
             options = options or self._wait_options()
-            snapshot = self._wait_until_idle(sync_id, options)
+            snapshot = self._wait_until_idle(context, sync_id, options)
             options = replace(options, started=time.time())
         checkpoints.save_intent(snapshot)
         try:
@@ -295,13 +295,13 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
             sync_id, force_full_sync=full_sync, snapshot=snapshot, sleep=self._sleep
         )
 
-    def _wait_until_idle(self, sync_id: str, options: WaitOptions) -> RunsSnapshot:
+    def _wait_until_idle(self, context: Context, sync_id: str, options: WaitOptions) -> RunsSnapshot:
         """Wait until no run of the sync is running; nothing is cancelled, for none of them is ours."""
         from airflow_provider_census.api.waiters import SyncIdleWaiter
 
         waiter = SyncIdleWaiter(sync_id, self.log, time.time)
         if self.deferrable:
-            self._defer(waiter, options, "execute_when_idle")
+            return self._wait_or_defer(context, waiter, options, "execute_when_idle")
         try:
             return self._wait_here(waiter, options)
         except CensusTimeoutError:
@@ -329,17 +329,17 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         sync_run_id: int,
         joined: bool,
         options: WaitOptions | None = None,
-    ) -> int:
+    ) -> int | None:
         """Say which run it is, and wait for it if asked to."""
         self.joined = joined
         self._run = {"id": sync_run_id, "sync_id": sync_id}
         url = browser_url(self.hook.settings.base_url, self._run)
         how = "joined" if joined else "started"
         self.log.info("Sync run %s of sync %s is %s. %s", sync_run_id, sync_id, how, url)
-        context["ti"].xcom_push(key=RUN_ID_KEY, value=sync_run_id)
-        publish(context, url)
+        xcom.push(context, RUN_ID_KEY, sync_run_id, self.log)
+        publish(context, url, self.log)
         if not self.wait_for_completion:
-            return sync_run_id
+            return xcom.return_value(self, context, sync_run_id)
         options = options or self._wait_options()
         waiter = self._run_waiter(sync_run_id)
         if not joined:
@@ -351,7 +351,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
                     f"The task was killed before it waited for sync run {sync_run_id}. {url}"
                 )
             if self.deferrable:
-                run = self._poll_or_defer(context, waiter, options)
+                run = self._wait_or_defer(context, waiter, options)
             else:
                 self._waiting_since = options.started
                 run = self._wait_here(waiter, options)
@@ -364,7 +364,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
             self._cancellable = None
         return self._complete(context, run, options)
 
-    def _complete(self, context: Context, run: Run, options: WaitOptions) -> int:
+    def _complete(self, context: Context, run: Run, options: WaitOptions) -> int | None:
         """Evaluate a finished run, unless Census skipped it for one that is to be waited for or joined."""
         if self.if_running in {"wait", "join"} and outcome(run) == "skipped":
             from airflow_provider_census.api.triggering import find_blocking_run
@@ -377,8 +377,11 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
                     self._skips += 1
                     self._sleep(options.interval(0.0, 1, random.Random()))
                 return self._submit(context, sync_id, self._checkpoints(context, sync_id), options)
-        context["ti"].xcom_push(key="sync_run", value=run)
-        return int(self._finish(context, run)["id"])
+        try:
+            self._finish(context, run)
+        finally:
+            xcom.push(context, "sync_run", run, self.log)
+        return xcom.return_value(self, context, int(run["id"]))
 
     def _abandon(self, waiter: RunWaiter[Any], kind: str) -> str:
         """Cancel a run that has no time left, if it is ours."""

@@ -120,9 +120,13 @@ class CheckpointStore:
             )
 
     def discard(self) -> None:
-        """Forget the intent, or a retry would search for a run that surely does not exist."""
-        if self.store is not None:
+        """Forget the intent, or a retry would search for a run that surely does not exist; nothing worse."""
+        if self.store is None:
+            return
+        try:
             self.store.delete(EXTERNAL_ID_KEY)
+        except Exception as error:  # noqa: BLE001 - whatever the store fails with
+            self._log.warning("A retry will search for a run that does not exist: %r", error)
 
 
 class ResumableSyncRun(WaitsForSyncRun):

@@ -30,7 +30,7 @@ from airflow_provider_census.exceptions import (
     CensusSyncRunSkipped,
 )
 from airflow_provider_census.links.census import CensusSyncRunLink
-from airflow_provider_census.utils import stats
+from airflow_provider_census.utils import stats, xcom
 from airflow_provider_census.waiting import TRIGGER_FAILED, WaitsForSyncRun
 
 if TYPE_CHECKING:
@@ -145,16 +145,16 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
     def _poll_interval(self) -> float | None:
         return None if self._is_adaptive else to_seconds("poke_interval", self.poke_interval)
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> Run | None:
         """Wait for the run: in the triggerer if deferrable, else as Airflow's sensors do."""
         if not self.deferrable:
             self._begin_poking(context)
             # The plain method, for Airflow 2 takes a call of the decorated one for one from outside a task.
             loop = inspect.unwrap(BaseSensorOperator.execute)
-            return cast("dict[str, Any]", loop(self, context))
+            return cast("Run | None", loop(self, context))
         options = self._wait_options()
         with self._as_a_sensor():
-            return self._finish(context, self._poll_or_defer(context, self._begin(context), options))
+            return self._finish(context, self._wait_or_defer(context, self._begin(context), options))
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once."""
@@ -171,7 +171,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         self._waiter = self._begin(context)
         return self._waiter
 
-    def execute_complete(self, context: Context, event: Any = None, **known: Any) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Any = None, **known: Any) -> Run | None:
         """Resume after the triggerer: read the run again, and evaluate it."""
         from airflow_provider_census.triggers.base import WaitEvent
 
@@ -215,8 +215,9 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         interval = self._wait_options().interval(run_duration(), poke_count, random.Random())
         return max(interval, RESCHEDULE_INTERVAL) if self.reschedule else interval
 
-    def _finish(self, context: Context, run: Run) -> Run:
+    def _finish(self, context: Context, run: Run) -> Run | None:
         try:
-            return super()._finish(context, run)
+            finished = super()._finish(context, run)
         except CensusSyncRunError as error:
             raise FINAL[type(error)](str(error), run) from None
+        return xcom.return_value(self, context, finished)

@@ -174,7 +174,7 @@ class CensusSyncSensor(WaitSensor):
 
         return {"sync_id": waiter.sync_id, "since": waiter.since} if isinstance(waiter, SyncWaiter) else {}
 
-    def _finish(self, context: Context, run: Run) -> Run:
+    def _finish(self, context: Context, run: Run) -> Run | None:
         self.log.info(
             "The newest run of sync %s that has ended is sync run %s, created at %s.",
             run.get("sync_id"),

@@ -153,6 +153,9 @@ class WaitTrigger(BaseTrigger):
         self._waiting = True
         try:
             event = await self._wait()
+            # A run that has ended is not cancelled while its event is held back.
+            self._waiting = event.kind != "ended"
+            await asyncio.sleep(max(0.0, (self.options.resume_after or 0.0) - time.time()))
         except asyncio.CancelledError:
             # From Airflow 3.3 on, the triggerer calls on_kill by itself, and not when it stops.
             if not hasattr(BaseTrigger, "on_kill"):

@@ -56,7 +56,7 @@ def one_try(
     return operator, known
 
 
-def attempt(store: Store | None, number: int = 1, **options: Any) -> int:
+def attempt(store: Store | None, number: int = 1, **options: Any) -> int | None:
     """One try of the task."""
     operator, known = one_try(store, number, **options)
     return operator.execute(known)

@@ -71,7 +71,8 @@ def test_it_waits_for_the_end_of_the_run_however_that_is_and_then_starts_its_own
     assert done.xcom() == done.xcom("sync_run_id") == trigger.sync_run_id
     assert (done.xcom("sync_run") or {}).get("id") == (trigger.sync_run_id if wait else None)
     assert done.link().endswith(f"={trigger.sync_run_id}")
-    assert kinds(triggers_run) == [CensusSyncTrigger] * deferrable
+    # A cancelled run is over by the time of the first poll on the worker.
+    assert kinds(triggers_run) == [CensusSyncTrigger] * (deferrable and foreign != 56)
     assert census.cancels == []
 
 
@@ -101,7 +102,8 @@ def test_after_that_the_task_ends_as_its_own_run_does(
     if error:
         assert type(done.error) is error
         assert done.error.sync_run["id"] == trigger.sync_run_id  # type: ignore[attr-defined]
-    assert kinds(triggers_run) == [CensusSyncTrigger, CensusSyncRunTrigger] * deferrable
+    expected = [CensusSyncRunTrigger] if sync_id == 56 else [CensusSyncTrigger, CensusSyncRunTrigger]
+    assert kinds(triggers_run) == expected * deferrable
     assert census.cancels == []
 
 
@@ -211,7 +213,7 @@ def operator(sync_id: int = 57, **options: Any) -> CensusTriggerSyncOperator:
     return CensusTriggerSyncOperator(task_id="task", sync_id=sync_id, **options)
 
 
-def executed(sync_id: int = 57, /, **options: Any) -> int:
+def executed(sync_id: int = 57, /, **options: Any) -> int | None:
     return operator(sync_id, **options).execute(context())
 
 
@@ -535,7 +537,7 @@ def test_an_outage_while_another_run_is_running_is_not_the_end(
     assert triggered(census) == [52]
 
 
-def attempt(store: Store | None, number: int, sync_id: int = 57, **options: Any) -> int:
+def attempt(store: Store | None, number: int, sync_id: int = 57, **options: Any) -> int | None:
     """One try of the task, as in a process of its own."""
     hooks.OWNED_RUN_IDS.clear()
     ti = TaskInstance(try_number=number, max_tries=3)

@@ -351,6 +351,7 @@ def test_the_trigger_knows_the_sync_the_moment_and_how_to_wait(census: Sandbox) 
         "max_wait": 60.0,
         "silent_fail": True,
         **{name: deferral.kwargs[name] for name in ("started", "deadline", "execution_deadline")},  # type: ignore[index]
+        "resume_after": None,
         "release": __version__,
     }
     assert arguments == expected
@@ -364,8 +365,8 @@ def test_the_way_to_the_triggerer_and_back(census: Sandbox) -> None:
     event = event_of(CensusSyncTrigger(**deferral.trigger.serialize()[1]))
     assert event == {"sync_run_id": sync_run_id, "event": "ended", "message": ""}
     census.start_run(53)
-    assert sensor.execute_complete(known, event, **deferral.kwargs)["id"] == sync_run_id  # type: ignore[arg-type]
-    assert sensor.execute_complete(known, event)["id"] == sync_run_id  # type: ignore[arg-type]
+    assert sensor.execute_complete(known, event, **deferral.kwargs)["id"] == sync_run_id  # type: ignore[arg-type, index]
+    assert sensor.execute_complete(known, event)["id"] == sync_run_id  # type: ignore[arg-type, index]
     assert known["ti"].xcoms["_link_CensusSyncRunLink"].endswith(f"={sync_run_id}")
 
 
@@ -374,7 +375,7 @@ def test_a_run_that_has_ended_meanwhile_counts_more_than_the_event(census: Sandb
     sensor, known, deferral = deferred(census, sync_id=58)
     sync_run_id = census.start_run(58)
     event = {"sync_run_id": None, "event": kind, "message": "It was."}
-    assert sensor.execute_complete(known, event, **deferral.kwargs)["id"] == sync_run_id  # type: ignore[arg-type]
+    assert sensor.execute_complete(known, event, **deferral.kwargs)["id"] == sync_run_id  # type: ignore[arg-type, index]
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ EVERYTHING = {
     "started": 1.0,
     "deadline": 2.0,
     "execution_deadline": 3.0,
+    "resume_after": 4.0,
     "cancel_on_kill": True,
 }
 
