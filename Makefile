@@ -29,7 +29,7 @@ EXAMPLES := sqlite slack smtp
 
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
-.PHONY: help check lint format test test-matrix $(OLDER:%=test-%) browser screenshots chaos bench demo docs build \
+.PHONY: help check lint format test test-matrix $(OLDER:%=test-%) browser screenshots chaos early-resume bench demo docs build \
 	constraints clean
 .DELETE_ON_ERROR:
 
@@ -41,6 +41,7 @@ help:
 	@echo 'make test-matrix  the tests on Airflow 2.11, 3.0, 3.1, 3.2 and 3.3, one after the other'
 	@echo 'make screenshots  the pictures of the documentation, taken anew'
 	@echo 'make chaos        a real Airflow in which everything is killed, four minutes; wants PostgreSQL'
+	@echo 'make early-resume  deferred tasks that resume at once, guarded and not; three minutes; wants PostgreSQL'
 	@echo 'make docs         the documentation as a site, in docs/_build/html'
 	@echo 'make build        sdist and wheel in dist, checked and installed once'
 	@echo 'make bench        what waiting, importing and reading pages cost, beside references; three minutes'
@@ -101,6 +102,9 @@ screenshots: .venv/ready browser
 
 chaos: .venv/ready
 	@.venv/bin/python scripts/chaos.py
+
+early-resume: .venv/ready
+	@.venv/bin/python scripts/early_resume.py
 
 bench: .venv/ready
 	@.venv/bin/python scripts/bench.py

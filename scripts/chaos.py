@@ -38,6 +38,7 @@ from real_airflow import (
     free_ports,
     members,
     say,
+    undisturbed,
     wait_for,
 )
 from stand_in import RESET, CensusStandIn, Run, says
@@ -143,17 +144,15 @@ class Programs:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # From here on nothing may interrupt.
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        # PostgreSQL was started first; it may clean up after itself.
-        for process in reversed(self.running):
-            if "postgres" in str(process.args):
-                process.send_signal(signal.SIGQUIT)
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(5)
-            kill(process, signal.SIGKILL)
-            process.wait()
+        with undisturbed():
+            # PostgreSQL was started first; it may clean up after itself.
+            for process in reversed(self.running):
+                if "postgres" in str(process.args):
+                    process.send_signal(signal.SIGQUIT)
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(5)
+                kill(process, signal.SIGKILL)
+                process.wait()
 
     def start(self, name: str, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
         with (self.home / f"{name}.log").open("ab") as output:
@@ -177,8 +176,10 @@ class Programs:
 
 
 class Chaos:
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, dags: Path = DAGS, settings: Mapping[str, str] = SETTINGS) -> None:
         self.home = home
+        self.dags = dags
+        self.settings = settings
         self.census = CensusStandIn(token=TOKEN, keep_alive=True)
         self.programs = Programs(home)
         self.postgresql = postgresql_programs()
@@ -188,11 +189,12 @@ class Chaos:
     def has_postgresql(self) -> bool:
         return self.postgresql is not None
 
-    def start(self) -> None:
-        """Start an Airflow with one triggerer."""
+    def start(self, dag_id: str = "takeover") -> None:
+        """Start an Airflow with one triggerer, and wait until it knows its last DAG."""
         (port,) = free_ports(1)
         connection = {"AIRFLOW_CONN_CENSUS_DEFAULT": Census(self.census.url, TOKEN, 0).connection}
-        self.programs.env = connection | environment(port, self.home, DAGS) | SETTINGS | shared_secrets()
+        self.programs.env = connection | environment(port, self.home, self.dags)
+        self.programs.env |= {**self.settings, **shared_secrets()}
         if self.postgresql is not None:
             say("Starting a PostgreSQL")
             self.programs.env |= database(self.programs, self.postgresql)
@@ -208,7 +210,7 @@ class Chaos:
         self.airflow.token = self.airflow.get("/auth/token")["access_token"]
         self.await_triggerer(triggerer)
         wait_for("the scheduler", lambda: self.jobs("SchedulerJob"))  # type: ignore[arg-type, return-value]
-        wait_for("the DAGs", lambda: self.airflow.get("/api/v2/dags/takeover") is not None)
+        wait_for("the DAGs", lambda: self.airflow.get(f"/api/v2/dags/{dag_id}") is not None)
 
     def faults(self) -> None:
         """Ten syncs at once; then everything goes wrong."""
@@ -379,7 +381,7 @@ class Chaos:
         self.airflow.send("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
 
     def tasks(self, dag_id: str) -> list[dict[str, Any]]:
-        answer = self.airflow.get(f"/api/v2/dags/{dag_id}/dagRuns/{RUN_ID}/taskInstances")
+        answer = self.airflow.get(f"/api/v2/dags/{dag_id}/dagRuns/{RUN_ID}/taskInstances?limit=100")
         return answer["task_instances"] if answer else []
 
     def task(self, dag_id: str, task_id: str, map_index: int = -1) -> dict[str, Any]:
@@ -407,9 +409,12 @@ class Chaos:
         await_that(f"all triggers to be of {triggerers}", lambda: set(self.triggers_of(dag_id)) <= triggerers)
 
     def await_end(self, dag_id: str) -> list[dict[str, Any]]:
-        path = f"/api/v2/dags/{dag_id}/dagRuns/{RUN_ID}"
-        await_that(f"the end of {dag_id}", lambda: (self.airflow.get(path) or {}).get("end_date"))
+        await_that(f"the end of {dag_id}", lambda: self.has_ended(dag_id))
         return self.tasks(dag_id)
+
+    def has_ended(self, dag_id: str) -> bool:
+        run = self.airflow.get(f"/api/v2/dags/{dag_id}/dagRuns/{RUN_ID}") or {}
+        return run.get("end_date") is not None
 
     def count_in_trigger_logs(self, dag_id: str, triggerer: int, text: str) -> int:
         logs = (self.home / "logs" / f"dag_id={dag_id}").rglob(f"*.trigger.{triggerer}.log")

@@ -336,6 +336,7 @@ class CensusStandIn(Server):
     :ivar faults: gives the fault of a request, from the operation (``trigger``, ``list``, ``run``,
         ``cancel``), the id in the path, and how often that was requested before.
     :ivar plans: the faults of the next requests to start a sync, by sync.
+    :ivar lengths: polls after which a run of that sync has ended, instead of ``ends_after``.
     :ivar runs: every run that was started, by id.
     :ivar cancels: the id of the run of every request to cancel one.
     :ivar held: syncs that were started and whose response is kept back until :meth:`release`.
@@ -347,6 +348,7 @@ class CensusStandIn(Server):
     ) -> None:
         self.faults: Callable[[str, int, int], Fault | None] = lambda operation, key, earlier: None
         self.plans: dict[int, list[Fault]] = {}
+        self.lengths: dict[int, int] = {}
         self.runs: dict[int, Run] = {}
         self.cancels: list[int] = []
         self.held: set[int] = set()
@@ -447,7 +449,8 @@ class CensusStandIn(Server):
             return 200, {"status": "success", "data": found, "pagination": pages}
         if operation == "run" and run is not None:
             run.polls += 1
-            run.ended = run.ended or (self._ends_after is not None and run.polls > self._ends_after)
+            ends_after = self.lengths.get(run.sync_id, self._ends_after)
+            run.ended = run.ended or (ends_after is not None and run.polls > ends_after)
             return 200, {"status": "success", "data": run.as_json()}
         if operation == "cancel" and run is not None:
             self.cancels.append(key)
