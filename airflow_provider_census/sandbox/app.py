@@ -114,7 +114,9 @@ class SandboxApp:
             root = root_of(path)
             self.check_token(root, request.headers.get("authorization", ""))
             operation, parts = route(root, request.method, path)
-            call = Call(root == V2, parts, request.query_params, json_body(request, body))
+            call = Call(
+                root == V2, str(request.base_url), parts, request.query_params, json_body(request, body)
+            )
             return operation(self.workspace, call)
         except Refusal as refusal:
             return refusal.response()

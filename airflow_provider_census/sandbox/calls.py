@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.responses import JSONResponse, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
 
 Item = dict[str, Any]
 
@@ -24,9 +26,11 @@ class Call:
     """What a caller asks: the variable parts of the path, the query and the JSON body.
 
     :ivar v2: whether it came through the root of API v2.
+    :ivar url: scheme, host and port of the sandbox as the caller knows them, and a slash.
     """
 
     v2: bool
+    url: str
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: Item
@@ -60,10 +64,13 @@ def created(content: Item) -> Response:
     return JSONResponse({"status": "created", "data": content}, 201)
 
 
-def page(oldest_first: list[Item], call: Call, *, order: str = "asc") -> Response:
+def page(
+    oldest_first: list[T], call: Call, *, order: str = "asc", show: Callable[[T], Any] = lambda item: item
+) -> Response:
     """The page of a list that the query asks for.
 
     :param order: in which it comes unless the query says so.
+    :param show: makes of an item what the answer holds.
     """
     order = call.query.get("order", order)
     if order not in ("asc", "desc"):
@@ -80,7 +87,7 @@ def page(oldest_first: list[Item], call: Call, *, order: str = "asc") -> Respons
         "next_page": number + 1 if number < last else None,
         "last_page": last,
     }
-    chosen = items[(number - 1) * per_page : number * per_page]
+    chosen = [show(item) for item in items[(number - 1) * per_page : number * per_page]]
     return JSONResponse({"status": "success", "data": chosen, "pagination": pagination})
 
 

@@ -303,6 +303,13 @@ JSON_ARRAY_ERROR: dict[str, str | None] = {
     "error_detail": _JSON_ARRAY_DETAIL,
 }
 
+# Why a destination rejects records.
+REASONS = (
+    "INVALID_EMAIL: the e-mail address is not valid",
+    "INVALID_EMAIL: the e-mail address is not valid",
+    'CONTACT_EXISTS: another contact has the phone number "+1-555-0100"',
+)
+
 # Why a run was started, as `sync_trigger_reason` tells it.
 THROUGH_THE_API: dict[str, str] = {
     "ui_tag": "API",

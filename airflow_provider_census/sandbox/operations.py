@@ -9,7 +9,7 @@ from collections.abc import Callable
 from starlette.responses import JSONResponse, Response
 
 from airflow_provider_census.sandbox import data
-from airflow_provider_census.sandbox.calls import Call, Item, Refusal, page, success
+from airflow_provider_census.sandbox.calls import Call, Refusal, page, success
 from airflow_provider_census.sandbox.collection import (
     CONNECT_LINKS,
     CONNECTORS,
@@ -24,6 +24,7 @@ from airflow_provider_census.sandbox.collection import (
     WEBHOOKS,
     data_sources,
 )
+from airflow_provider_census.sandbox.records import count_records, export_records, list_records
 from airflow_provider_census.sandbox.workspace import Trigger, Workspace
 
 
@@ -58,23 +59,15 @@ def list_sync_runs(workspace: Workspace, call: Call) -> Response:
 
 def get_sync_run(workspace: Workspace, call: Call) -> Response:
     """The run that the path names, as it is now."""
-    return success(sync_run(workspace, call))
+    return success(workspace.runs.shown(call.path["sync_run"]))
 
 
 def cancel_sync_run(workspace: Workspace, call: Call) -> Response:
     """Cancel a run; one that is over gets the same answer, and stays as it ended."""
-    sync_run_id = sync_run(workspace, call)["id"]
+    sync_run_id = workspace.runs.shown(call.path["sync_run"])["id"]
     workspace.runs.cancel(sync_run_id)
     workspace.cancels.append(sync_run_id)
     return JSONResponse({"status": "cancelled", "data": {}})
-
-
-def sync_run(workspace: Workspace, call: Call) -> Item:
-    """The run that the path names; :class:`Refusal` (404) when there is none."""
-    for run in workspace.runs.oldest_first():
-        if str(run["id"]) == call.path["sync_run"]:
-            return run
-    raise Refusal(404, f"there is no sync run {call.path['sync_run']!r}")
 
 
 def list_source_objects(workspace: Workspace, call: Call) -> Response:
@@ -102,6 +95,9 @@ V1_ROUTES: list[Route] = [
     ("GET", "/syncs/{sync}/sync_runs", list_sync_runs),
     ("GET", "/sync_runs/{sync_run}", get_sync_run),
     ("POST", "/sync_runs/{sync_run}/cancel", cancel_sync_run),
+    ("GET", "/sync_runs/{sync_run}/records", list_records),
+    ("GET", "/sync_runs/{sync_run}/records_count", count_records),
+    ("GET", "/sync_runs/{sync_run}/records_export", export_records),
     ("GET", "/sources", SOURCES.list_all),
     ("POST", "/sources", SOURCES.create),
     ("GET", "/sources/{source}", SOURCES.get),

@@ -32,6 +32,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_census.sandbox import data
+from airflow_provider_census.sandbox.calls import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,6 +54,7 @@ class Behavior:
     source_records: int = 1000
     records_failed: int = 0
     records_invalid: int = 0
+    reasons: tuple[str, ...] = data.REASONS
     error: Mapping[str, str | None] = field(default_factory=lambda: data.NO_ERROR)
 
 
@@ -148,6 +150,10 @@ class SyncRun:
         working_for = self.ends_at - self.begins_at
         return (self.moment(now) - self.begins_at) / working_for if working_for else 1.0
 
+    def reaches(self, records: int) -> float:
+        """When it has processed so many records, in seconds since the epoch."""
+        return self.begins_at + (self.ends_at - self.begins_at) * records / self.behavior.source_records
+
     def current_step(self, now: float) -> str:
         """The step that its progress has come to."""
         reached = int(self.progress(now) * len(data.STEPS))
@@ -239,6 +245,17 @@ class SyncRuns:
         """Every run that was started, oldest first, as it is now."""
         now = self.clock()
         return [run.as_census(now) for run in self._runs.values()]
+
+    def started_here(self, sync_run_id: int) -> SyncRun | None:
+        """A run by its id; None for one that is not there, and for those of the document."""
+        return self._runs.get(sync_run_id)
+
+    def shown(self, sync_run_id: str) -> dict[str, Any]:
+        """A run as it is now, by its id as a path has it; :class:`Refusal` (404) when there is none."""
+        for run in self.oldest_first():
+            if str(run["id"]) == sync_run_id:
+                return run
+        raise Refusal(404, f"there is no sync run {sync_run_id!r}")
 
     def oldest_first(self) -> list[dict[str, Any]]:
         """Every run as it is now, those of the document among them."""

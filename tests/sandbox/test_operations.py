@@ -43,6 +43,9 @@ OPERATIONS: list[tuple[str, str, str | None, dict[str, Any] | None, int, str | N
     ("GET", "/syncs/52/sync_runs", None, None, 200, "success"),
     ("GET", "/sync_runs/94", None, None, 200, "success"),
     ("POST", "/sync_runs/94/cancel", None, None, 200, "cancelled"),
+    ("GET", "/sync_runs/94/records", None, None, 410, "error"),
+    ("GET", "/sync_runs/94/records_count", None, None, 410, "error"),
+    ("GET", "/sync_runs/94/records_export", None, None, 400, "error"),
     ("GET", "/sources", None, None, 200, "success"),
     ("POST", "/sources", None, {"name": "New"}, 201, "created"),
     ("GET", "/sources/4", None, None, 200, "success"),
@@ -186,11 +189,13 @@ def test_every_operation_answers_in_its_form(
         assert body == ({"status": status} if status else {"refresh_key": 1647978948})
     elif method == "DELETE":
         assert body == {"status": "deleted"}
+    elif status == "error":
+        assert body["message"]
     else:
         assert ("pagination" in body) == isinstance(body["data"], list)
 
 
-@pytest.mark.parametrize(("version", "operations"), [("v1", 62), ("v2", 61)])
+@pytest.mark.parametrize(("version", "operations"), [("v1", 65), ("v2", 64)])
 def test_no_operation_is_left_out_above(version: str, operations: int) -> None:
     routes = ROUTES[f"/api/{version}"]
     called = {
