@@ -324,7 +324,7 @@ def test_a_user_who_kills_the_task_cancels_its_own_run_after_another_was_waited_
     census.start_run(57, like=52)
     task = operator(if_running="wait", wait_for_completion=True)
     monkeypatch.setattr(operators, "task_state", lambda _: "failed")
-    sleep = task._sleep  # noqa: SLF001
+    sleep = task._sleep  # noqa: SLF001 - a sleep is where a task is killed
 
     def die(seconds: float) -> None:
         if census.triggers:
@@ -344,7 +344,7 @@ def test_a_user_who_kills_the_task_on_the_worker_cancels_nobody_elses_run(
     census.start_run(57)
     task = operator(if_running=if_running, wait_for_completion=True)
     monkeypatch.setattr(operators, "task_state", lambda _: "failed")
-    sleep = task._sleep  # noqa: SLF001
+    sleep = task._sleep  # noqa: SLF001 - a sleep is where a task is killed
 
     def die(seconds: float) -> None:
         task.on_kill()

@@ -301,7 +301,7 @@ def test_an_interval_in_default_args_is_the_users() -> None:
         default_args={"poke_interval": 33},
     ):
         sensor = CensusSyncRunSensor(task_id="task", sync_run_id=1)
-    assert sensor._wait_options().poll_interval == 33.0  # noqa: SLF001
+    assert sensor._wait_options().poll_interval == 33.0  # noqa: SLF001 - what Airflow itself calls, or would be polled with
 
 
 @pytest.mark.parametrize("kind", [CensusSyncRunSensor, CensusSyncSensor])
@@ -334,8 +334,8 @@ def test_what_a_cluster_policy_sets_counts(
         setattr(sensor, name, value)
     between, poll_interval, exponential = expected
     if between is not None:
-        assert sensor._get_next_poke_interval(5.0, lambda: 100.0, 2) == between  # noqa: SLF001
-    options = sensor._wait_options()  # noqa: SLF001
+        assert sensor._get_next_poke_interval(5.0, lambda: 100.0, 2) == between  # noqa: SLF001 - what Airflow itself calls, or would be polled with
+    options = sensor._wait_options()  # noqa: SLF001 - what Airflow itself calls, or would be polled with
     assert (options.poll_interval, options.exponential_backoff) == (poll_interval, exponential)
 
 
@@ -423,7 +423,7 @@ def test_the_interval_is_airflows_own_if_the_user_named_one(mode: str, options: 
     sensor = CensusSyncRunSensor(task_id="task", sync_run_id=1, mode=mode, **options)
     for poke_count in range(1, 9):
         known = (5.0, lambda: 100.0, poke_count)
-        assert sensor._get_next_poke_interval(*known) == BaseSensorOperator._get_next_poke_interval(  # noqa: SLF001
+        assert sensor._get_next_poke_interval(*known) == BaseSensorOperator._get_next_poke_interval(  # noqa: SLF001 - what Airflow itself calls, or would be polled with
             sensor, *known
         )
 

@@ -242,7 +242,7 @@ MOMENTS = [
 @pytest.mark.parametrize("since", MOMENTS, ids=str)
 def test_what_is_a_moment(census: Sandbox, since: Any) -> None:
     sensor = CensusSyncSensor(task_id="task", sync_id=52, since=since)
-    assert sensor._begin(context()).since == AWARE.timestamp()  # type: ignore[attr-defined]  # noqa: SLF001
+    assert sensor._begin(context()).since == AWARE.timestamp()  # type: ignore[attr-defined]  # noqa: SLF001 - what it would wait for, without a poll
 
 
 @pytest.mark.parametrize("since", ["", "None", "soon", "P1D", "1769832000", 1769832000, 1.5, True, b"2026"])
@@ -257,7 +257,7 @@ def test_what_a_template_may_render_to(census: Sandbox, since: str | None) -> No
     sensor.since = since
     known = {**context(), "data_interval_end": AWARE}
     if since is None:
-        assert sensor._begin(known).since == AWARE.timestamp()  # type: ignore[arg-type, attr-defined]  # noqa: SLF001
+        assert sensor._begin(known).since == AWARE.timestamp()  # type: ignore[arg-type, attr-defined]  # noqa: SLF001 - what it would wait for, without a poll
     else:
         with pytest.raises(ValueError, match=r"^since "):
             sensor.execute(known)  # type: ignore[arg-type]
@@ -282,7 +282,7 @@ def test_without_a_moment_that_of_the_dag_run_counts(
     if "run_after" in known:
         dag_run.run_after = known.pop("run_after")
     sensor = CensusSyncSensor(task_id="task", sync_id=52)
-    waiter = sensor._begin({**context(), "dag_run": dag_run, **known})  # type: ignore[typeddict-item]  # noqa: SLF001
+    waiter = sensor._begin({**context(), "dag_run": dag_run, **known})  # type: ignore[typeddict-item]  # noqa: SLF001 - what it would wait for, without a poll
     assert waiter.since == expected.timestamp()  # type: ignore[attr-defined]
 
 

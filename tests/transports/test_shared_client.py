@@ -141,7 +141,7 @@ def clients() -> dict[Any, SharedClient]:
 async def read_ended() -> None:
     """Wait until the connection is not being read any more."""
     [client] = clients().values()
-    await until(lambda: client._reading is None or client._reading.done())  # noqa: SLF001
+    await until(lambda: client._reading is None or client._reading.done())  # noqa: SLF001 - nobody else can tell
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -153,7 +153,7 @@ def test_all_users_share_one_session_and_the_last_one_closes_it(
     airflow: Airflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[aiohttp.ClientSession] = []
-    open_session = shared._open_session  # noqa: SLF001
+    open_session = shared._open_session  # noqa: SLF001 - nobody else can tell
 
     async def opening() -> aiohttp.ClientSession:
         opened.append(await open_session())
@@ -202,7 +202,7 @@ def test_who_leaves_while_the_session_is_opened_takes_it_from_nobody(
     airflow: Airflow, monkeypatch: pytest.MonkeyPatch, failing: bool, staying: int
 ) -> None:
     begun, may_end = threading.Event(), threading.Event()
-    make_context = shared._ssl_context  # noqa: SLF001
+    make_context = shared._ssl_context  # noqa: SLF001 - nobody else can tell
 
     def slowly(ca_bundle: str) -> Any:
         begun.set()
@@ -644,7 +644,7 @@ def test_the_time_of_a_request_begins_when_it_has_a_socket(
     airflow: Airflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once = most = 0
-    request = aiohttp.ClientSession._request  # noqa: SLF001
+    request = aiohttp.ClientSession._request  # noqa: SLF001 - nobody else can tell
 
     async def counted(*args: Any, **options: Any) -> Any:
         nonlocal at_once, most
