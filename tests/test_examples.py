@@ -34,6 +34,7 @@ from airflow_provider_census.api.sync_runs import summary
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.links.census import CensusSyncRunLink
 from airflow_provider_census.sandbox import Sandbox
+from airflow_provider_census.sensors import base as sensors
 
 EXAMPLES = Path(__file__).parent.parent / "example_dags"
 AIRFLOW_2 = airflow.__version__.startswith("2.")
@@ -72,6 +73,7 @@ def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look again soon, or a run of the sandbox would be over long before the second look."""
     monkeypatch.setattr(WaitOptions, "interval", lambda *_, **__: 0.1)
+    monkeypatch.setattr(sensors, "RESCHEDULE_INTERVAL", 0.1)
 
 
 def outcome(run: Any) -> dict[str, str]:
@@ -333,6 +335,16 @@ def test_many_tells_which_sync_did_not_complete(examples: Any, run_dag: RunDag, 
     pulled = SimpleNamespace(xcom_pull=lambda **_: [xcom(run, "accounts.sync[0]", "sync_run")])
     with pytest.raises(RuntimeError, match=re.escape("sync 58 (not run to its end), sync 55 (not")):
         dag.get_task("summarise").python_callable(ti=pulled)
+
+
+def test_select(examples: Any, run_dag: RunDag, census: Sandbox) -> None:
+    dag = examples["census_select"]
+    run = run_dag(dag)
+    assert outcome(run) == {"select": "success", "sync[0]": "success"}
+    assert triggered(census) == [58]
+    assert [task.rendered_map_index for task in run.get_task_instances() if task.map_index == 0] == [
+        "Completes at once"
+    ]
 
 
 def test_mapped(examples: Any, run_dag: RunDag, census: Sandbox) -> None:

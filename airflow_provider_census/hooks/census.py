@@ -22,6 +22,7 @@ from airflow_provider_census.api import endpoints, syncs
 from airflow_provider_census.api.pagination import Pages, fetch_all
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.request import Request
+from airflow_provider_census.api.selection import SyncFilter, select
 from airflow_provider_census.api.settings import Settings, check_api_version, read_settings
 from airflow_provider_census.api.triggering import RunsSnapshot, trigger_sync
 from airflow_provider_census.api.validation import check_name
@@ -252,6 +253,28 @@ class CensusHook(OldMethods, BaseHook):
         """
         checked = check_name("label", label)
         return syncs.with_label(list(self.iter_syncs()), checked)
+
+    def find_syncs(
+        self,
+        *,
+        source: int | str | None = None,
+        table: str | None = None,
+        model: str | None = None,
+        dataset: str | None = None,
+        destination: int | str | None = None,
+        label: str | None = None,
+        paused: bool | None = None,
+    ) -> list[Sync]:
+        """
+        Find the syncs that read, write, or are labelled as wanted; any for an argument that is left out.
+
+        The arguments are those of a :class:`~airflow_provider_census.api.selection.SyncFilter`. The syncs are
+        listed page by page; sources, destinations and datasets only if the syncs do not say enough.
+
+        :raises ValueError: if an argument is not what it should be.
+        """
+        wanted = SyncFilter(source, table, model, dataset, destination, label, paused)
+        return list(select(self.iter_syncs(), wanted, self.run))
 
     def wait_for_sync_run(
         self,

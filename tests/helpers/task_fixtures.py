@@ -24,7 +24,6 @@ from airflow_provider_census.operators import checkpoint
 from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sensors import base as sensors
 from airflow_provider_census.triggers import base as triggers
-from airflow_provider_census.utils import early_resume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,12 +43,11 @@ NUMBERS = itertools.count()
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Poll again soon, try again at once, and defer at once."""
+    """Poll again soon, and try again at once."""
     monkeypatch.setattr(WaitOptions, "interval", lambda *_, **__: 0.001)
     monkeypatch.setattr(WaitOptions, "startup_jitter", lambda *_: 0.0)
     monkeypatch.setattr(sensors, "RESCHEDULE_INTERVAL", 0.0)
     monkeypatch.setattr(retries, "backoff", lambda *_, **__: 0.0)
-    monkeypatch.setattr(early_resume, "HAS_FAULT", False)
 
 
 @pytest.fixture

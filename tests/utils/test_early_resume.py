@@ -63,7 +63,7 @@ every_task = pytest.mark.parametrize("make", TASKS, ids=lambda make: make.__name
 
 
 @pytest.fixture(autouse=True)
-def _guarded(monkeypatch: pytest.MonkeyPatch, impatient: None) -> None:
+def _guarded(monkeypatch: pytest.MonkeyPatch, unguarded: None) -> None:
     monkeypatch.setattr(early_resume, "HAS_FAULT", True)
 
 
