@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,13 +57,13 @@ class RequestsTransport:
     ) -> None:
         self._log = log
         self._read_connection = read_connection
+        self.settings = settings
+        self._open()
+
+    def _open(self) -> None:
+        self._process = os.getpid()
         self._session = Session()
         self._session.verify = base.ca_bundle()
-        self._use(settings)
-
-    def _use(self, settings: Settings) -> None:
-        self.settings = settings
-        self._session.auth = BearerAuth(settings.token)
 
     def send(self, request: Request[T]) -> Response[T]:
         """
@@ -94,7 +95,7 @@ class RequestsTransport:
             return False
         if settings == self.settings:
             return False
-        self._use(settings)
+        self.settings = settings
         return True
 
     def _send_once(self, request: Request[T]) -> Response[T]:
@@ -107,11 +108,14 @@ class RequestsTransport:
         raise lost  # out here, for the library's error holds the request, and that the token
 
     def _exchange(self, request: Request[Any]) -> HTTPResponse:
+        if self._process != os.getpid():  # on the sockets from before a fork each would get others' responses
+            self._open()
         with self._session.request(
             request.method,
             self.settings.api_url + request.path,
             params=dict(request.params),
             json=request.json,
+            auth=BearerAuth(self.settings.token),
             timeout=Timeout(total=self.settings.timeout),  # type: ignore[arg-type] # which requests takes
             allow_redirects=False,
             stream=True,
