@@ -7,7 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow_provider_census.api.sync_runs import COUNTS, Outcome, count, outcome
+from airflow_provider_census.api.cleaning import plain
+from airflow_provider_census.api.responses import MAX_MESSAGE
+from airflow_provider_census.api.sync_runs import COUNTS, Outcome, count, outcome, title
 from airflow_provider_census.api.validation import check_choice, check_int
 from airflow_provider_census.exceptions import (
     CensusSyncRunCanceled,
@@ -72,7 +74,7 @@ def evaluate(run: dict[str, Any], criteria: SuccessCriteria, url: str) -> Evalua
     :param url: where the run is shown in a browser; part of every message.
     """
     ended = outcome(run) or "failed"
-    name = f"Sync run {run.get('id')} of sync {run.get('sync_id')}"
+    name = title(run)
     if ended == "completed":
         return _evaluate_records(run, criteria, name, url)
     if ended == "skipped":
@@ -109,14 +111,14 @@ def _evaluate_records(run: dict[str, Any], criteria: SuccessCriteria, name: str,
 
 
 def _counts(run: Mapping[str, Any]) -> str:
-    shown = (f"{key} {'unknown' if run.get(key) is None else run[key]}" for key in COUNTS)
+    shown = (f"{key} {'unknown' if run.get(key) is None else plain(run[key], 50)}" for key in COUNTS)
     return f"Records: {', '.join(shown)}."
 
 
 def _cause(run: Mapping[str, Any]) -> str:
     """Join Census' code, message and detail, each of which may be missing or repeat the other."""
     code, message, detail = (
-        str(run[key]).strip() if run.get(key) else ""
+        plain(run[key], MAX_MESSAGE) if run.get(key) else ""
         for key in ("error_code", "error_message", "error_detail")
     )
     words = [code, message, "" if detail in message else detail]

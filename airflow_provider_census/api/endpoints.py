@@ -37,6 +37,7 @@ from airflow_provider_census.api.responses import (
     nothing,
     refresh_key_of,
     refresh_status,
+    to_id,
 )
 from airflow_provider_census.api.types import (
     Destination,
@@ -70,7 +71,8 @@ def list_syncs() -> Request[list[Sync]]:
 
 def get_sync(sync_id: int | str) -> Request[Sync]:
     """Get one sync: its source, destination, mappings and schedule."""
-    return _get("syncs", check_id("sync_id", sync_id))
+    checked = check_id("sync_id", sync_id)
+    return _get("syncs", checked, about=("id", checked))
 
 
 def create_sync(payload: NewSync | Mapping[str, Any]) -> Request[int]:
@@ -151,13 +153,14 @@ def list_sync_runs(
         params["page"] = check_int("page", page, low=1)
     if per_page is not None:
         params["per_page"] = check_int("per_page", per_page, low=1, high=MAX_PER_PAGE)
-    parts = ("syncs", check_id("sync_id", sync_id), "sync_runs")
-    return _list(*parts, params=params, paged=page is None)
+    checked = check_id("sync_id", sync_id)
+    return _list("syncs", checked, "sync_runs", params=params, paged=page is None, about=("sync_id", checked))
 
 
 def get_sync_run(sync_run_id: int | str) -> Request[SyncRun]:
     """Get one sync run: its status, counts and errors."""
-    return _get("sync_runs", check_id("sync_run_id", sync_run_id), parse=_sync_run)
+    checked = check_id("sync_run_id", sync_run_id)
+    return _get("sync_runs", checked, parse=_sync_run, about=("id", checked))
 
 
 def cancel_sync_run(sync_run_id: int | str) -> Request[None]:
@@ -502,7 +505,7 @@ def _destination_object(destination: int | str, object_full_name: str) -> tuple[
 def _sync_run(body: Object) -> Any:
     """Take a run, of which at least the id and the status must be known, or no wait for it would ever end."""
     run = data_object(body)
-    if isinstance(run.get("id"), bool) or not isinstance(run.get("id"), (int, str)):
+    if to_id(run.get("id")) is None:
         raise TypeError("data.id should say which run it is")
     if not isinstance(run.get("status"), str):
         raise TypeError("data.status should say how the run is")

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import functools
-import html
 import json
+import logging
 import math
 import re
 from collections.abc import Mapping
@@ -16,6 +16,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
+from airflow_provider_census.api.cleaning import MAX_DEPTH, MAX_EXCERPT, cut, plain, redact, storable
+from airflow_provider_census.api.encodings import decompress
 from airflow_provider_census.api.request import JsonObject, Request, Response
 from airflow_provider_census.exceptions import (
     CensusApiError,
@@ -24,24 +26,20 @@ from airflow_provider_census.exceptions import (
     CensusRateLimitError,
 )
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes of a response that are read; a longer one is an error, so that none can fill the memory."""
 
-MAX_EXCERPT = 300
-"""Characters of an unexpected response that an error message quotes."""
+MAX_ERROR_BODY = 64 * 1024
+"""Bytes that are read of an error page."""
 
 MAX_MESSAGE = 2000
 """Characters of Census' own words that an error message quotes."""
 
-MAX_DEPTH = 50
-"""Levels of nesting that are kept of what Census responds."""
-
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-"""Characters that a database or an encoding cannot hold."""
-
-HEADERS = ("date", "retry-after", "location")
+HEADERS = ("date", "retry-after", "location", "content-encoding")
 """The headers that are read; no other is kept."""
 
 ERRORS: dict[int, type[CensusApiError]] = {
@@ -50,6 +48,13 @@ ERRORS: dict[int, type[CensusApiError]] = {
     404: CensusNotFoundError,
     429: CensusRateLimitError,
 }
+
+
+def body_limit(status: int) -> int:
+    """Tell how many bytes of a body are read: one more than it may have, and none of a redirect."""
+    if 300 <= status < 400:
+        return 0
+    return 1 + (MAX_BODY if 200 <= status < 300 else MAX_ERROR_BODY)
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,15 @@ class HTTPResponse:
         Take a response in at the door: what comes after it cannot show the API token.
 
         :param headers: all headers; names match whatever their case, as the HTTP libraries have it.
+        :param body: what was read of it, as it was sent, up to :func:`body_limit`.
+        :raises ValueError: if it is no final response, or cannot be decompressed.
         """
+        if status < 200:
+            raise ValueError(f"HTTP {status} is not a final status")
         kept = {name: headers[name] for name in HEADERS if name in headers}
         if "location" in kept:
             kept["location"] = redact(token, kept["location"].encode("utf-8", "replace")).decode()
+        body = decompress(body, kept.get("content-encoding", ""), body_limit(status))
         return cls(status, kept, redact(token, body))
 
     @property
@@ -134,11 +144,13 @@ def parse(request: Request[T], response: HTTPResponse, hints: Mapping[int, str] 
         raise _error(request, response, status, problem, hint=(hints or {}).get(status, ""))
     if body is not None:
         try:
+            if request.about is not None and "data" in body:
+                body = {**body, "data": _of_subject(request, body["data"])}
             return Response(request.parse(body), response.date)
         except (LookupError, TypeError) as error:
-            flaw = _cut(f"the response is not what the request is for: {error.args[0]}")
+            flaw = cut(f"the response is not what the request is for: {error.args[0]}")
             if isinstance(body.get("message"), str):
-                flaw = f"{_cut(body['message'], MAX_MESSAGE)} ({flaw})"
+                flaw = f"{cut(body['message'], MAX_MESSAGE)} ({flaw})"
     raise _error(request, response, status, flaw or "", unusable=True)
 
 
@@ -151,7 +163,7 @@ def _error(
     hint: str = "",
     unusable: bool = False,
 ) -> CensusApiError:
-    message = storable(message)
+    message = plain(storable(message), 2 * MAX_MESSAGE)
     text = f"{request} was answered with HTTP {status}: {message}"
     if hint:
         text = f"{text.rstrip('.')}; {hint}."
@@ -164,39 +176,6 @@ def _error(
         retry_after=response.retry_after,
         unusable=unusable,
     )
-
-
-def redact(token: str, text: bytes) -> bytes:
-    """Put stars where a text has the token, as it is or as JSON, HTML and URLs write its characters."""
-    if not token:
-        return text
-    text = text.replace(token.encode(), b"***")
-    if any(sign in text for sign in (b"\\", b"%", b"&")):  # else nothing in it can be written otherwise
-        text = _escaped(token).sub(b"***", text)
-    return text
-
-
-@functools.lru_cache(maxsize=32)
-def _escaped(token: str) -> re.Pattern[bytes]:
-    r"""
-    Make a pattern of the ways to write each character of a token.
-
-    They begin with different characters, as long as the token has no ``\``, ``%`` or ``&``; so a text is read
-    once, however much of the token it has.
-    """
-    return re.compile("".join(map(_forms, token)).encode())
-
-
-def _forms(char: str) -> str:
-    code = ord(char)
-
-    def digits(number: str) -> str:
-        return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in number)
-
-    named = html.escape(char).removeprefix("&") if char in "&<>\"'" else ""
-    entity = rf"&(?:#0*{code};|#[xX]0*{digits(f'{code:x}')};" + (f"|{named})" if named else ")")
-    unicode = rf"\\(?:[uU]{digits(f'{code:04x}')}" + (rf"|{re.escape(char)})" if char in '/"\\' else ")")
-    return f"(?:{re.escape(char)}|%{digits(f'{code:02x}')}|{entity}|{unicode})"
 
 
 def data_object(body: JsonObject) -> Any:
@@ -219,12 +198,58 @@ def data_id(keys: tuple[str, ...], body: JsonObject) -> int:
     """Take the id that stands in ``data``, under the first key that is there."""
     data = data_object(body)
     key = next((key for key in keys if key in data), keys[0])
-    value = data.get(key)
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value):
+    number = to_id(data.get(key))
+    if number is None:
+        raise TypeError(f"data.{key} should be an id, it is {_json(data.get(key))}")
+    return number
+
+
+def to_id(value: object) -> int | None:
+    """Read an id: a whole number from 1 within 64 bits, also as a text or a float; ``None`` if it is none."""
+    if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise TypeError(f"data.{key} should be an id, it is {_json(value)}")
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,19}", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
+        return None
     return value
+
+
+def _of_subject(request: Request[Any], data: Any) -> Any:
+    """
+    Keep of a response what is about that which was asked for; ids that are no whole numbers become such.
+
+    :raises TypeError: if it is one object, about something else.
+    """
+    assert request.about is not None
+    key, subject = request.about
+    subject = str(to_id(subject) or subject)
+    kept: list[Any] = []
+    foreign: list[JsonObject] = []
+    for each in data if isinstance(data, list) else [data]:
+        if not isinstance(each, dict):
+            kept.append(each)
+            continue
+        for name in ("id", "sync_id"):
+            if isinstance(each.get(name), (str, float)):
+                each[name] = to_id(each[name]) or each[name]
+        said = each.get(key)
+        (kept if said is None or str(said) == subject else foreign).append(each)
+    if not foreign:
+        return data
+    said = cut(_json(foreign[0][key]))
+    if not isinstance(data, list):
+        raise TypeError(f"it is about {key} {said}, not {subject}")
+    if not (reported := _reported(request.path)):
+        reported.append(said)
+        log.warning("%s: ignored what is not about %s %s, but %s.", request, key, subject, said)
+    return kept
+
+
+@functools.lru_cache(maxsize=256)
+def _reported(path: str) -> list[str]:
+    """Give a list for what has been reported of a response, which is read again and again."""
+    return []
 
 
 def refresh_key_of(body: JsonObject) -> str:
@@ -286,7 +311,8 @@ def _decode(response: HTTPResponse) -> tuple[JsonObject | None, str | None]:
     if not isinstance(body, dict):
         return None, f"the response is not a JSON object: {_excerpt(response.body)}"
     nesting = response.body.count(b"{") + response.body.count(b"[")
-    if nesting > MAX_DEPTH or rb"\u" in response.body:  # seldom, and a poll is cheaper without
+    # Else there is nothing to replace, which is seldom, and a poll is cheaper without.
+    if nesting > MAX_DEPTH or any(sign in response.body for sign in (rb"\u", b"\x7f", b"\xc2")):
         body = storable(body)
     return body, None
 
@@ -299,32 +325,14 @@ DECODER = json.JSONDecoder(
 """It makes a whole number beyond 64 bits its digits, and a number that is none ``None``."""
 
 
-def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
-    """
-    Replace what JSON can hold and a database, an XCom or a message between Airflow's processes cannot.
-
-    Half a character and NUL become the replacement character, and what is nested deeper than
-    :data:`MAX_DEPTH` an ellipsis; of numbers there are only those that :data:`DECODER` makes.
-    """
-    if isinstance(value, str):
-        return value if value.isascii() and "\0" not in value else UNSTORABLE.sub("\ufffd", value)
-    if isinstance(value, (dict, list)) and depth == 0:
-        return "…"
-    if isinstance(value, dict):
-        return {storable(key): storable(each, depth - 1) for key, each in value.items()}
-    if isinstance(value, list):
-        return [storable(each, depth - 1) for each in value]
-    return value
-
-
 def _message(body: JsonObject | None) -> str | None:
     """Find Census' own words in an error body."""
     if not body:
         return None
     words = body.get("message") or body.get("error") or body.get("errors")
     if isinstance(words, str):
-        return _cut(words, MAX_MESSAGE)
-    return _cut(_json(words or body)) if words or body.keys() - {"status"} else "no message"
+        return cut(words, MAX_MESSAGE)
+    return cut(_json(words or body)) if words or body.keys() - {"status"} else "no message"
 
 
 def _redirect(response: HTTPResponse) -> str:
@@ -343,11 +351,7 @@ def _excerpt(body: bytes) -> str:
     """Quote the beginning of a text, without tags and line breaks."""
     text = body[: 16 * MAX_EXCERPT].decode("utf-8", "replace")
     text = re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>", " ", text)
-    return _cut(" ".join("".join(char if char.isprintable() else " " for char in text).split()))
-
-
-def _cut(text: str, length: int = MAX_EXCERPT) -> str:
-    return text if len(text) <= length else text[:length] + "…"
+    return plain(text)
 
 
 def _json(value: object) -> str:

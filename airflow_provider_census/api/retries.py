@@ -61,15 +61,15 @@ def outcome_unknown(error: BaseException) -> bool:
     """
     Tell whether Census may have carried out a request that failed like this.
 
-    That is so if the connection broke after the request left, if a server or a proxy between gave up, and if
-    the response is unusable. An error of any other kind is Census' refusal.
+    Only a final HTTP 4xx is surely Census' refusal. It is unknown if the connection broke after the request
+    left, if a server or a proxy between gave up or redirects, and if the response is none to the request.
     """
     if not_processed(error):
         return False
     if isinstance(error, CensusConnectionError):
         return True
     return isinstance(error, CensusApiError) and (
-        error.unusable or error.status_code in TEMPORARY or error.status_code >= 500
+        error.unusable or error.status_code in TEMPORARY or not 400 <= error.status_code < 500
     )
 
 

@@ -9,6 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
+from airflow_provider_census.api.cleaning import plain
+from airflow_provider_census.api.responses import to_id
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -44,11 +47,16 @@ def outcome(run: Mapping[str, Any]) -> Outcome | None:
     return ENDED.get(str(run.get("status")))
 
 
+def title(run: Mapping[str, Any]) -> str:
+    """Name a run and its sync, in words."""
+    return f"Sync run {plain(run.get('id'), 50)} of sync {plain(run.get('sync_id'), 50)}"
+
+
 def progress(run: Mapping[str, Any]) -> str:
     """Describe how far a run is: status, step, and the share of its records."""
-    parts = [str(run.get("status"))]
+    parts = [plain(run.get("status"))]
     if run.get("current_step"):
-        parts.append(str(run["current_step"]))
+        parts.append(plain(run["current_step"]))
     done, of = count(run, "records_processed"), count(run, "source_record_count")
     if done and of:
         parts.append(f"{done} of {of} records ({min(100, 100 * done // of)} %)")
@@ -135,4 +143,4 @@ def count(run: Mapping[str, Any], key: str) -> int:
 
 def run_id(run: Mapping[str, Any]) -> int:
     """Read the id of a run; 0 if it has none."""
-    return run["id"] if isinstance(run.get("id"), int) else 0
+    return to_id(run.get("id")) or 0

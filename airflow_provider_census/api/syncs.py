@@ -7,6 +7,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from airflow_provider_census.api.cleaning import plain
 from airflow_provider_census.exceptions import CensusLookupError
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ def with_label(syncs: Sequence[Sync], label: str) -> Sync:
     if len(found) == 1:
         return found[0]
     if found:
-        ids = ", ".join(str(sync.get("id")) for sync in found)
+        ids = ", ".join(plain(sync.get("id"), 50) for sync in found)
         raise CensusLookupError(f"Several syncs have the label {label!r}: {ids}. Name the one by its id.")
     labels = {str(sync.get("label")): sync.get("id") for sync in syncs if sync.get("label")}
     folded = {name.casefold(): name for name in labels}
     near = [folded[match] for match in get_close_matches(label.casefold(), folded, n=5, cutoff=0.5)]
-    shown = ", ".join(f"{name!r} (sync {labels[name]})" for name in near) or "none"
+    shown = ", ".join(f"{plain(name)!r} (sync {plain(labels[name], 50)})" for name in near) or "none"
     raise CensusLookupError(
         f"No sync has the label {label!r}. Near matches: {shown}, "
         f"among {len(syncs)} syncs that the API token sees."

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_census.api import endpoints, polling, sync_runs
+from airflow_provider_census.api.cleaning import plain
 from airflow_provider_census.api.flow import Flow, Log, Sleep
 from airflow_provider_census.api.pagination import Pages
 from airflow_provider_census.api.sync_runs import Run
@@ -158,14 +159,15 @@ class RunWaiter(Waiter[T]):
         ended = sync_runs.outcome(run) is not None
         if run == previous:
             return ended
-        name = f"Sync run {run.get('id')}"
         status = str(run.get("status"))
         if not ended and status not in sync_runs.RUNNING and status != self._unknown:
             self._unknown = status
             self._log.warning(
-                "%s has the status %r, which this release does not know; taken for running.", name, status
+                "%s has the status %r, which this release does not know; taken for running.",
+                sync_runs.title(run),
+                plain(status),
             )
-        progress = f"{name} of sync {run.get('sync_id')}: {sync_runs.progress(run)}"
+        progress = f"{sync_runs.title(run)}: {sync_runs.progress(run)}"
         if progress != self._progress:
             self._progress = progress
             self._log.info("%s", progress)
@@ -304,7 +306,7 @@ class RefreshWaiter(Waiter[str]):
 
     def has_ended(self, polled: str) -> bool:
         """Tell whether the refresh has ended."""
-        self._log.info("%s: %s", self, polled)
+        self._log.info("%s: %s", self, plain(polled))
         return polled != "processing"
 
 

@@ -11,7 +11,7 @@ import aiohttp
 from tenacity import AsyncRetrying
 from yarl import URL
 
-from airflow_provider_census.api import responses
+from airflow_provider_census.api import encodings, responses
 from airflow_provider_census.api.responses import HTTPResponse
 from airflow_provider_census.api.versions import adapt
 from airflow_provider_census.exceptions import CensusAuthError
@@ -97,14 +97,18 @@ class AiohttpTransport:
                 URL(settings.api_url + request.path, encoded=True),
                 params={name: str(value) for name, value in request.params.items()},
                 json=request.json,
-                headers=credentials.headers,
+                headers={"Accept-Encoding": encodings.ACCEPTED, **credentials.headers},
                 allow_redirects=False,
+                auto_decompress=False,
                 proxy=credentials.proxy,
                 timeout=credentials.timeout,
             ) as response,
         ):
-            most = responses.MAX_BODY if response.ok else base.MAX_ERROR_BODY
+            limit = responses.body_limit(response.status)
             body = bytearray()
-            while len(body) <= most and not response.content.at_eof():
+            while len(body) < limit and not response.content.at_eof():
                 body += await response.content.readany()
-            return HTTPResponse.received(response.status, response.headers, bytes(body), settings.token)
+            headers = {
+                name.lower(): ", ".join(response.headers.getall(name)) for name in set(response.headers)
+            }
+            return HTTPResponse.received(response.status, headers, bytes(body[:limit]), settings.token)

@@ -16,16 +16,13 @@ from tenacity import RetryCallState, stop_after_attempt, stop_before_delay
 
 from airflow_provider_census import __version__
 from airflow_provider_census.api import retries
-from airflow_provider_census.api.responses import redact
+from airflow_provider_census.api.cleaning import plain, redact
 from airflow_provider_census.exceptions import CensusConfigError, CensusConnectionError
 
 if TYPE_CHECKING:
     from airflow_provider_census.api.flow import Log
     from airflow_provider_census.api.request import Request
     from airflow_provider_census.api.settings import Settings
-
-MAX_ERROR_BODY = 64 * 1024
-"""Bytes that are read of an error page."""
 
 
 @functools.cache
@@ -90,7 +87,7 @@ def lost_response(
     reason = innermost(error)
     said = str(reason).removeprefix("400, message:")  # aiohttp says so of a response that broke off
     said = redact(settings.token, said.encode("utf-8", "replace")).decode("utf-8", "replace")
-    words = " ".join(said.split()).rstrip(".") or type(reason).__name__
+    words = plain(said).rstrip(".") or type(reason).__name__
     words = re.sub(r"://[^/@\s]*@", "://***@", words)  # the password of a proxy
     if isinstance(reason, TimeoutError) or "timed out" in words or "Timeout" in type(error).__name__:
         words = f"no response within {settings.timeout:g} s"

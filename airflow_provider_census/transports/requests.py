@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import os
 import ssl
-import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
 from requests.auth import AuthBase
 from tenacity import Retrying
+from urllib3 import Timeout
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
 
 from airflow_provider_census.api import responses
@@ -18,6 +19,7 @@ from airflow_provider_census.api.responses import HTTPResponse
 from airflow_provider_census.api.versions import adapt
 from airflow_provider_census.exceptions import CensusAuthError
 from airflow_provider_census.transports import base
+from airflow_provider_census.transports.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,14 +57,13 @@ class RequestsTransport:
     ) -> None:
         self._log = log
         self._read_connection = read_connection
-        self._session = requests.Session()
-        self._session.headers["User-Agent"] = base.user_agent()
-        self._session.verify = base.ca_bundle()
-        self._use(settings)
-
-    def _use(self, settings: Settings) -> None:
         self.settings = settings
-        self._session.auth = BearerAuth(settings.token)
+        self._open()
+
+    def _open(self) -> None:
+        self._process = os.getpid()
+        self._session = Session()
+        self._session.verify = base.ca_bundle()
 
     def send(self, request: Request[T]) -> Response[T]:
         """
@@ -94,7 +95,7 @@ class RequestsTransport:
             return False
         if settings == self.settings:
             return False
-        self._use(settings)
+        self.settings = settings
         return True
 
     def _send_once(self, request: Request[T]) -> Response[T]:
@@ -107,24 +108,22 @@ class RequestsTransport:
         raise lost  # out here, for the library's error holds the request, and that the token
 
     def _exchange(self, request: Request[Any]) -> HTTPResponse:
-        deadline = time.monotonic() + self.settings.timeout
+        if self._process != os.getpid():  # on the sockets from before a fork each would get others' responses
+            self._open()
         with self._session.request(
             request.method,
             self.settings.api_url + request.path,
             params=dict(request.params),
             json=request.json,
-            timeout=self.settings.timeout,
+            auth=BearerAuth(self.settings.token),
+            timeout=Timeout(total=self.settings.timeout),  # type: ignore[arg-type] # which requests takes
             allow_redirects=False,
             stream=True,
         ) as response:
-            most = responses.MAX_BODY if response.ok else base.MAX_ERROR_BODY
+            limit = responses.body_limit(response.status_code)
             body = bytearray()
-            # What has arrived, not a full chunk, which a response that drips fills too late; urllib3 1 waits.
-            read = getattr(response.raw, "read1", response.raw.read)
-            while len(body) <= most and (chunk := read(64 * 1024, decode_content=True)):
+            while len(body) < limit and (chunk := response.raw.read(limit - len(body), decode_content=False)):
                 body += chunk
-                if time.monotonic() > deadline:
-                    raise requests.ReadTimeout("the response takes too long")
             return HTTPResponse.received(
                 response.status_code, response.headers, bytes(body), self.settings.token
             )

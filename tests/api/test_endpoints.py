@@ -105,7 +105,7 @@ NEW_RUN: dict[str, Any] = {"response": {"data": {"sync_run_id": "94"}}, "result"
 
 WIRE = [
     row(CensusHook.list_syncs, line="GET /syncs", **LIST),
-    row(CensusHook.get_sync, 52, line="GET /syncs/52", **ONE),
+    row(CensusHook.get_sync, 4, line="GET /syncs/4", **ONE),
     row(
         CensusHook.create_sync,
         PAYLOAD,

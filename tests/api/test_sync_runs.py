@@ -105,7 +105,20 @@ def test_a_count_that_is_none_is_zero(value: object, count: int) -> None:
     assert sync_runs.count({}, "records_failed") == 0
 
 
-@pytest.mark.parametrize(("run", "run_id"), [({"id": 94}, 94), ({"id": "94"}, 0), ({"id": None}, 0), ({}, 0)])
+@pytest.mark.parametrize(
+    ("run", "run_id"),
+    [
+        ({"id": 94}, 94),
+        ({"id": "94"}, 94),
+        ({"id": 94.0}, 94),
+        ({"id": 2**63 - 1}, 2**63 - 1),
+        *[
+            ({"id": value}, 0)
+            for value in (None, True, 0, -1, 94.5, float("nan"), 1e300, 2**63, "9" * 26, "x")
+        ],
+        ({}, 0),
+    ],
+)
 def test_a_run_without_an_id_has_the_id_zero(run: dict[str, Any], run_id: int) -> None:
     assert sync_runs.run_id(run) == run_id
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from airflow_provider_census.exceptions import CensusConfigError, CensusNotFound
 from airflow_provider_census.hooks.census import CensusHook
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
     from pathlib import Path
 
 RUN = {"id": 94, "status": "working"}
@@ -69,7 +71,8 @@ def test_threads_that_share_a_hook_count_their_own_attempts(
 ) -> None:
     def busy_at_first(request: Received) -> bytes:
         seen[request.target] += 1
-        return OK if seen[request.target] == 3 else BUSY
+        run_id = int(request.target.rpartition("/")[2])
+        return data({"id": run_id, "status": "working"}) if seen[request.target] == 3 else BUSY
 
     seen: Counter[str] = Counter()
     with Server(busy_at_first) as server, ThreadPoolExecutor(8) as pool:
@@ -78,7 +81,7 @@ def test_threads_that_share_a_hook_count_their_own_attempts(
             f"census://:token-of-tests@127.0.0.1:{server.port}/http?attempts=3",
         )
         hook = CensusHook()
-        assert list(pool.map(hook.get_sync_run, range(1, 41))) == [RUN] * 40
+        assert [run["id"] for run in pool.map(hook.get_sync_run, range(1, 41))] == [*range(1, 41)]
     assert set(seen.values()) == {3}
     assert len(delays) == 80
 
@@ -98,3 +101,49 @@ def test_a_hook_works_as_soon_as_there_are_authorities(
                 hook.get_sync_run(94)
         bundle.touch()
         assert hook.get_sync_run(94) == RUN
+
+
+def test_a_hook_that_was_used_before_a_fork_gets_its_own_responses_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(request: Received) -> bytes:
+        return data({"id": int(request.target.rpartition("/")[2]), "status": "working"})
+
+    def child(number: int, results: Connection) -> None:
+        wanted = range(number * 100 + 1, number * 100 + 31)
+        results.send([hook.get_sync_run(each)["id"] for each in wanted] == [*wanted])
+
+    with Server(run) as server:
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:token-of-tests@127.0.0.1:{server.port}/http?attempts=1"
+        )
+        hook = CensusHook()
+        hook.get_sync_run(1)
+        fork = multiprocessing.get_context("fork")
+        pipes = [fork.Pipe(duplex=False) for _ in range(3)]
+        children = [
+            fork.Process(target=child, args=(number, sender))
+            for number, (_, sender) in enumerate(pipes, start=1)
+        ]
+        for process in children:
+            process.start()
+        right = [receiver.poll(60) and receiver.recv() for receiver, _ in pipes]
+        for process in children:
+            process.join()
+        assert right == [True] * 3
+        assert hook.get_sync_run(2)["id"] == 2
+    assert [request.connection for request in server.received if request.target.endswith("/1")] == [1]
+    assert [request.connection for request in server.received if request.target.endswith("/2")] == [1]
+    assert server.connections == 4
+
+
+def test_no_cookie_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    baked = data(RUN, Set_Cookie=f"session={'x' * 1000}; Path=/")
+    with Server(baked) as server:
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_CENSUS_DEFAULT", f"census://:token-of-tests@127.0.0.1:{server.port}/http"
+        )
+        hook = CensusHook()
+        for _ in range(2):
+            hook.get_sync_run(94)
+    assert [request.headers.get("cookie") for request in server.received] == [None, None]
