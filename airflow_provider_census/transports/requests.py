@@ -57,12 +57,15 @@ class RequestsTransport:
         self._read_connection = read_connection
         self._session = requests.Session()
         self._session.headers["User-Agent"] = base.user_agent()
+        self._session.trust_env = False  # what the environment says is found alike for both transports
         self._session.verify = base.ca_bundle()
         self._use(settings)
 
     def _use(self, settings: Settings) -> None:
         self.settings = settings
         self._session.auth = BearerAuth(settings.token)
+        proxy = base.proxy(settings.base_url)
+        self._session.proxies = {"http": proxy, "https": proxy} if proxy else {}
 
     def send(self, request: Request[T]) -> Response[T]:
         """
@@ -90,7 +93,7 @@ class RequestsTransport:
         try:
             settings = self._read_connection()
         except Exception as error:  # noqa: BLE001 - whatever a secrets backend fails with
-            self._log.warning("Cannot read the connection again; what it said before still counts. %r", error)
+            self._log.warning("%s %r", base.STILL_COUNTS, error)
             return False
         if settings == self.settings:
             return False
@@ -102,6 +105,8 @@ class RequestsTransport:
             response = self._exchange(request)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             lost = base.lost_response(request, self.settings, error, sent=_was_sent(error))
+        except BaseException as error:  # noqa: BLE001 - a timeout of the task, a kill: it goes on as it is
+            raise base.bare(error) from None
         else:
             return responses.parse(request, response, self.settings.hints)
         raise lost  # out here, for the library's error holds the request, and that the token
