@@ -188,7 +188,7 @@ class WaitsForSyncRun(_Task):
         options = replace(options, resume_after=early_resume.resume_after(now))
         times = {name: getattr(options, name) for name in ("started", "deadline", "execution_deadline")}
         self.defer(
-            trigger=self._trigger(waiter, options),
+            trigger=self._trigger(waiter, options).connect_as(self.hook),
             method_name=method_name,
             kwargs={**times, **self._resume_kwargs(waiter)},
             timeout=timedelta(seconds=left + DEFER_MARGIN),

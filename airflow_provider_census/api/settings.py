@@ -7,8 +7,10 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
+from numbers import Number
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -16,7 +18,7 @@ from airflow_provider_census.api.versions import DEFAULT_VERSION, VERSIONS
 from airflow_provider_census.exceptions import CensusConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection
 
 DEFAULT_HOST = "app.getcensus.com"
 DEFAULT_TIMEOUT = 60.0
@@ -24,6 +26,9 @@ DEFAULT_ATTEMPTS = 5
 
 MAX_TIMEOUT = 86400.0
 """Seconds; sockets cannot count much further."""
+
+MAX_ATTEMPTS = 100
+"""More than five minutes have room for, if there is a pause after each of them."""
 
 LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 """What stands between the dots of a host name."""
@@ -62,61 +67,101 @@ class Settings:
 
 def read_settings(
     *,
-    host: str | None,
-    port: int | None,
-    schema: str | None,
-    password: str | None,
-    extra: str | None,
+    conn_type: Any = "census",
+    host: Any = None,
+    port: Any = None,
+    schema: Any = None,
+    password: Any = None,
+    extra: Any = None,
+    conn_types: Collection[str] = ("census",),
 ) -> Settings:
     """
-    Read the fields of a connection, by Airflow's names for them.
+    Read the fields of a connection, by Airflow's names for them, in whatever type a backend gives them.
 
-    :raises CensusConfigError: if a field is missing or cannot be used, naming the field and the host.
+    No error shows what a field holds, unless it is a number: it may be a token in the wrong field.
+
+    :param conn_types: the types of a connection that is for Census; one that says no type is, too.
+    :raises CensusConfigError: if a field is missing or cannot be used, naming the field.
     """
-    try:
-        fields = _fields(extra)
-        return Settings(
-            _base_url(host, port, schema, allow_http=_flag(fields, "allow_http")),
-            _token(password),
-            _seconds(fields, "timeout"),
-            _attempts(fields, "attempts"),
-            check_api_version(fields.get("api_version", DEFAULT_VERSION), "extra field 'api_version'"),
-            _group(fields, "group_id"),
-        )
-    except CensusConfigError as error:
-        shown = _shown((host or "").strip() or DEFAULT_HOST)
+    if (_text(conn_type, "field 'conn_type'") or "census").lower() not in conn_types:
         raise CensusConfigError(
-            f"The Census connection with the host {shown} cannot be used: {error}"
-        ) from None
+            f"field 'conn_type' must be {' or '.join(sorted(conn_types))}; this connection is of another "
+            "type, and what it holds is not for Census"
+        )
+    fields = _fields(extra)
+    return Settings(
+        _base_url(
+            _text(host, "field 'host'"),
+            _port(port),
+            _text(schema, "field 'schema'"),
+            allow_http=_flag(fields, "allow_http"),
+        ),
+        _token(_text(password, "field 'password'")),
+        _seconds(fields, "timeout"),
+        _attempts(fields, "attempts"),
+        _api_version(fields, "api_version"),
+        _text(fields.get("group_id"), "extra field 'group_id'") or None,
+    )
 
 
-def _fields(extra: str | None) -> Mapping[str, Any]:
-    if not extra:
-        return {}
+def _text(value: Any, named: str) -> str:
+    """Read a text without the white space around it; a whole number may be one, and nothing is empty."""
+    if isinstance(value, str) or value is None:
+        return str.strip(value or "")
+    number = _whole(value)
+    if number is None:
+        raise CensusConfigError(f"{named} must be a text, not {_shown(value)}")
+    return str(number)
+
+
+def _whole(value: Any) -> int | None:
+    """Read a whole number, of any type that has them, or as digits; ``None`` if it is something else."""
+    if isinstance(value, str):
+        return int(value) if re.fullmatch(r"\s*[0-9]{1,9}\s*", value) else None
     try:
-        fields = json.loads(extra)
-    except (ValueError, RecursionError):
-        fields = None
-    if not isinstance(fields, dict):
+        whole = None if isinstance(value, bool) or not isinstance(value, Number) else int(value)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return whole if whole == value else None
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, (int, float)) else f"a value of type {type(value).__name__}"
+
+
+def _fields(extra: Any) -> Mapping[str, Any]:
+    fields = extra or {}
+    if isinstance(fields, str):
+        try:
+            fields = json.loads(fields)
+        except (ValueError, RecursionError):
+            fields = None
+    if not isinstance(fields, Mapping):
         raise CensusConfigError("field 'extra' must be a JSON object, such as {\"timeout\": 30}")
     # The connection form saves an empty field as an empty string, or null.
     return {key: value for key, value in fields.items() if value is not None and value != ""}
 
 
-def _base_url(host: str | None, port: int | None, schema: str | None, *, allow_http: bool) -> str:
-    text = (host or "").strip().rstrip("/") or DEFAULT_HOST
-    url = _split(text)
-    scheme = (schema or "").strip().lower().removesuffix("://")
+def _port(value: Any) -> int | None:
+    if value is None or value == "":
+        return None
+    port = _whole(value)
+    if port is None or not 0 < port < 65536:
+        raise CensusConfigError(f"field 'port' must be a whole number from 1 to 65535, not {_shown(value)}")
+    return port
+
+
+def _base_url(host: str, port: int | None, schema: str, *, allow_http: bool) -> str:
+    url = _split(host.rstrip("/") or DEFAULT_HOST)
+    scheme = schema.lower().removesuffix("://")
     if scheme not in {"", "http", "https"}:
-        raise CensusConfigError(f"field 'schema' must be http, https or empty, not {schema!r}")
+        raise CensusConfigError("field 'schema' must be http, https or empty")
     if url.scheme and scheme and url.scheme != scheme:
         raise CensusConfigError(f"field 'schema' is {scheme!r}, but field 'host' begins with {url.scheme}://")
     if url.port and port and url.port != port:
         raise CensusConfigError(f"field 'port' is {port}, but field 'host' says {url.port}")
-    if port and not 0 < port < 65536:
-        raise CensusConfigError(f"field 'port' must be from 1 to 65535, not {port}")
     scheme = url.scheme or scheme or "https"
-    if scheme == "http" and not allow_http and not _is_loopback(url.hostname or ""):
+    if scheme == "http" and not allow_http and not is_loopback(url.hostname or ""):
         raise CensusConfigError(
             "field 'host' with plain http would show the API token to the network: "
             "use https, or set allow_http to true in the connection's extra"
@@ -138,8 +183,9 @@ def _split(text: str) -> SplitResult:
         beyond = url.path or url.query or url.fragment or "@" in url.netloc or url.netloc.endswith(":")
         host = url.hostname or ""
         is_host = re.fullmatch(rf"{LABEL}(\.{LABEL})*\.?", host) or _is_ipv6(host)
-        # urlsplit leaves line breaks and tabs out in silence.
-        usable = usable and not beyond and text.isprintable() and url.scheme in {"", "http", "https"}
+        # urlsplit leaves line breaks and tabs out in silence, and takes the sign for kelvin for a k.
+        plain = text.isascii() and text.isprintable()
+        usable = usable and not beyond and plain and url.scheme in {"", "http", "https"}
         if usable and is_host:
             return url
     raise CensusConfigError(
@@ -148,13 +194,8 @@ def _split(text: str) -> SplitResult:
     )
 
 
-def _shown(host: str) -> str:
-    """Leave out of a message what may be a token that was pasted into the host field."""
-    shown = host.rpartition("@")[2]
-    return "(a token?)" if "secret-token" in shown else shown
-
-
-def _is_loopback(hostname: str) -> bool:
+def is_loopback(hostname: str) -> bool:
+    """Tell whether a host is this machine."""
     try:
         return ip_address(hostname).is_loopback
     except ValueError:
@@ -168,8 +209,7 @@ def _is_ipv6(hostname: str) -> bool:
         return False
 
 
-def _token(password: str | None) -> str:
-    token = (password or "").strip()
+def _token(token: str) -> str:
     if not token:
         raise CensusConfigError("field 'password' is empty: it must hold the Census API token")
     if not token.isascii() or not token.isprintable() or " " in token:
@@ -183,47 +223,47 @@ def _token(password: str | None) -> str:
 def _seconds(extra: Mapping[str, Any], key: str) -> float:
     value = extra.get(key, DEFAULT_TIMEOUT)
     try:
-        seconds = math.nan if isinstance(value, bool) else float(value)
+        seconds = math.nan if isinstance(value, (bool, bytes)) else float(value)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not 0 < seconds <= MAX_TIMEOUT:
         raise CensusConfigError(
             f"extra field '{key}' must be a number of seconds above 0, "
-            f"of at most {MAX_TIMEOUT:.0f}, not {value!r}"
+            f"of at most {MAX_TIMEOUT:.0f}, not {_shown(value)}"
         )
     return seconds
 
 
 def _attempts(extra: Mapping[str, Any], key: str) -> int:
     value = extra.get(key, DEFAULT_ATTEMPTS)
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()):
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise CensusConfigError(f"extra field '{key}' must be a whole number of at least 1, not {value!r}")
-    return value
+    attempts = _whole(value)
+    if attempts is None or not 1 <= attempts <= MAX_ATTEMPTS:
+        raise CensusConfigError(
+            f"extra field '{key}' must be a whole number from 1 to {MAX_ATTEMPTS}, not {_shown(value)}"
+        )
+    return attempts
 
 
-def check_api_version(value: object, named: str = "api_version") -> str:
+def _api_version(extra: Mapping[str, Any], key: str) -> str:
+    version = extra.get(key, DEFAULT_VERSION)
+    if version not in list(VERSIONS):  # a list, for it may be of any type
+        raise CensusConfigError(f"extra field '{key}' must be one of {', '.join(VERSIONS)}")
+    return str(version)
+
+
+def check_api_version(value: object) -> str:
     """
     Check the name of a version of the API.
 
-    :param named: what an error calls it.
     :raises CensusConfigError: if this provider does not speak it.
     """
     if not isinstance(value, str) or value not in VERSIONS:
-        raise CensusConfigError(f"{named} must be one of {', '.join(VERSIONS)}, not {value!r}")
-    return value
-
-
-def _group(extra: Mapping[str, Any], key: str) -> str | None:
-    value = extra.get(key)
-    if value is not None and not isinstance(value, str):
-        raise CensusConfigError(f"extra field '{key}' must be the id of a Fivetran group, not {value!r}")
+        raise CensusConfigError(f"api_version must be one of {', '.join(VERSIONS)}, not {value!r}")
     return value
 
 
 def _flag(extra: Mapping[str, Any], key: str) -> bool:
     word = str(extra.get(key, False)).strip().lower()
     if word not in {"true", "false"}:
-        raise CensusConfigError(f"extra field '{key}' must be true or false, not {extra[key]!r}")
+        raise CensusConfigError(f"extra field '{key}' must be true or false")
     return word == "true"

@@ -15,7 +15,6 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
 from airflow_provider_census.api import endpoints, syncs
@@ -28,7 +27,8 @@ from airflow_provider_census.api.triggering import RunsSnapshot, trigger_sync
 from airflow_provider_census.api.validation import check_name
 from airflow_provider_census.api.versions import END_OF_V1
 from airflow_provider_census.api.waiters import RefreshWaiter, SyncRunWaiter, Waiter, wait
-from airflow_provider_census.exceptions import CensusError
+from airflow_provider_census.exceptions import CensusConfigError, CensusError
+from airflow_provider_census.hooks import connection
 from airflow_provider_census.hooks.old_methods import OldMethods
 from airflow_provider_census.hooks.operations import lift, lift_lazily
 from airflow_provider_census.transports.driver import adrive, drive
@@ -353,18 +353,16 @@ class CensusHook(OldMethods, BaseHook):
     @asynccontextmanager
     async def aopen(self, *, shared: bool = True) -> AsyncIterator[AiohttpTransport]:
         """
-        Open a transport on an event loop; what it needs is shared by all users of this Airflow connection.
-
-        The connection is read once for all of them, and again when Census rejects its token.
+        Open a transport on an event loop, which shares the sockets of all who connect to the same Census.
 
         :param shared: ``False`` for sockets of its own, which the requests of many waits cannot hold up.
         """
         # The first import takes longer than an event loop may be held. Not from sys.modules, where a module
         # is before its import is done.
         module: Any = await asyncio.to_thread(import_module, AIOHTTP)
-        name = (self.census_conn_id, self.api_version) if shared else object()
-        async with module.shared_client(name, self._aread_connection, self._settings) as client:
-            yield module.AiohttpTransport(client, self.log)
+        transport = module.AiohttpTransport(self._aread_connection, self.log, self._settings, shared=shared)
+        async with transport:
+            yield transport
 
     @property
     def settings(self) -> Settings:
@@ -385,15 +383,21 @@ class CensusHook(OldMethods, BaseHook):
             return await transport.settings()
 
     def _read_connection(self) -> Settings:
-        return self._use(self.get_connection(self.census_conn_id))
+        return self._use(connection.read(self, self.census_conn_id))
 
     async def _aread_connection(self) -> Settings:
-        return self._use(await get_async_connection(self.census_conn_id))
+        return self._use(await connection.aread(self, self.census_conn_id))
 
     def _use(self, conn: Connection) -> Settings:
-        found = read_settings(
-            host=conn.host, port=conn.port, schema=conn.schema, password=conn.password, extra=conn.extra
-        )
+        found: Settings | CensusConfigError
+        try:
+            fields = {name: getattr(conn, name) for name in connection.FIELDS}
+            found = read_settings(**fields, conn_types={"census", self.conn_type})
+        except CensusConfigError as error:
+            found = CensusConfigError(f"The Airflow connection {self.census_conn_id} cannot be used: {error}")
+        del conn, fields  # reports of errors with local variables would show the token
+        if isinstance(found, CensusConfigError):
+            raise found
         if self.api_version is not None:
             found = replace(found, api_version=self.api_version)
         if found.api_version == "v1" and not NOTIFIED:  # once in a process

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
@@ -16,32 +17,76 @@ from airflow_provider_census.api.responses import HTTPResponse
 from airflow_provider_census.api.versions import adapt
 from airflow_provider_census.exceptions import CensusAuthError
 from airflow_provider_census.transports import base
-from airflow_provider_census.transports.shared_client import shared_client as shared_client
+from airflow_provider_census.transports.shared_client import shared_client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from airflow_provider_census.api.flow import Log
     from airflow_provider_census.api.request import Request, Response
     from airflow_provider_census.api.settings import Settings
-    from airflow_provider_census.transports.shared_client import Credentials, SharedClient
+    from airflow_provider_census.transports.shared_client import SharedClient
 
 T = TypeVar("T")
 
 NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.ConnectionTimeoutError)
 
 
+READ_CONNECTION_TIMEOUT = 30.0
+"""Seconds that a request whose token was rejected waits for the connection to be read again."""
+
+
+class Credentials:
+    """
+    What an Airflow connection says, and what follows from it for each request.
+
+    :param client: the sockets to where it leads.
+    :param proxy: through which they lead there.
+    """
+
+    def __init__(self, settings: Settings, client: SharedClient, proxy: str | None) -> None:
+        self.settings = settings
+        self.client = client
+        self.proxy = proxy
+        # Not a header of the session, for aiohttp shows those to the proxy too.
+        self.headers = {"Authorization": f"Bearer {settings.token}"}
+        self.timeout = aiohttp.ClientTimeout(total=settings.timeout)
+
+
 class AiohttpTransport:
     """
-    Send requests on an event loop, through the client that all users of the same connection share there.
+    Send requests on an event loop, over the sockets that all who connect to the same Census share there.
 
-    :param client: the client.
+    To be used as an asynchronous context manager, which lets go of the sockets.
+
+    :param read_connection: reads the connection, at the first request and when Census rejects its token.
     :param log: where retries are reported.
+    :param settings: what the connection says, if it has been read.
+    :param shared: ``False`` for sockets of its own.
     """
 
-    def __init__(self, client: SharedClient, log: Log) -> None:
-        self._client = client
+    def __init__(
+        self,
+        read_connection: Callable[[], Awaitable[Settings]],
+        log: Log,
+        settings: Settings | None = None,
+        *,
+        shared: bool = True,
+    ) -> None:
+        self._read_connection = read_connection
         self._log = log
+        self._known = settings
+        self._shared = shared
+        self._credentials: Credentials | None = None
+        self._clients = AsyncExitStack()
+
+    async def __aenter__(self) -> AiohttpTransport:
+        """Open nothing yet."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let go of the sockets; the last one who does closes them."""
+        await self._clients.aclose()
 
     async def settings(self) -> Settings:
         """
@@ -49,7 +94,7 @@ class AiohttpTransport:
 
         :raises Exception: whatever it cannot be read for.
         """
-        return (await self._client.credentials()).settings
+        return (await self._connect()).settings
 
     async def send(self, request: Request[T]) -> Response[T]:
         """
@@ -58,16 +103,42 @@ class AiohttpTransport:
         :raises CensusApiError: if Census responds with an error, or with what is no response to the request.
         :raises CensusConnectionError: if no complete response arrives.
         """
-        credentials = await self._client.credentials()
+        credentials = await self._connect()
         try:
             return await self._send(request, credentials)
         except CensusAuthError as error:
             if error.status_code != 401:
                 raise
-            renewed = await self._client.renew(credentials, self._log)
+            renewed = await self._renew(credentials)
             if renewed is credentials:
                 raise
         return await self._send(request, renewed)
+
+    async def _connect(self) -> Credentials:
+        if self._credentials is None:
+            await self._use(self._known or await self._read_connection())
+        assert self._credentials is not None
+        return self._credentials
+
+    async def _use(self, settings: Settings) -> None:
+        known, proxy = self._credentials, base.proxy(settings.base_url)
+        if known is not None and (known.settings.base_url, known.proxy) == (settings.base_url, proxy):
+            client = known.client
+        else:
+            opened = shared_client(settings.base_url, proxy, shared=self._shared)
+            client = await self._clients.enter_async_context(opened)
+        self._credentials = Credentials(settings, client, proxy)
+
+    async def _renew(self, rejected: Credentials) -> Credentials:
+        """Read the connection again, for its token may be a new one."""
+        if rejected is self._credentials:
+            try:
+                settings = await asyncio.wait_for(self._read_connection(), READ_CONNECTION_TIMEOUT)
+                if settings != rejected.settings:
+                    await self._use(settings)
+            except Exception as error:  # noqa: BLE001 - whatever a secrets backend fails with
+                self._log.warning("%s %r", base.STILL_COUNTS, error)
+        return self._credentials or rejected
 
     def _send(self, request: Request[T], credentials: Credentials) -> Awaitable[Response[T]]:
         settings = credentials.settings
@@ -84,6 +155,8 @@ class AiohttpTransport:
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
             sent = not isinstance(error, NEVER_CONNECTED)
             lost = base.lost_response(request, settings, error, sent=sent)
+        except BaseException as error:  # noqa: BLE001 - a timeout of the task, a kill: it goes on as it is
+            raise base.bare(error) from None
         else:
             return responses.parse(request, response, settings.hints)
         raise lost  # out here, for the library's error holds the request, and that the token
@@ -91,8 +164,8 @@ class AiohttpTransport:
     async def _exchange(self, request: Request[Any], credentials: Credentials) -> HTTPResponse:
         settings = credentials.settings
         async with (
-            self._client.slots,
-            self._client.session.request(
+            credentials.client.slots,
+            credentials.client.session.request(
                 request.method,
                 URL(settings.api_url + request.path, encoded=True),
                 params={name: str(value) for name, value in request.params.items()},

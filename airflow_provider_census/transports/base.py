@@ -8,21 +8,28 @@ import functools
 import os
 import random
 import re
+from contextlib import suppress
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 from tenacity import RetryCallState, stop_after_attempt, stop_before_delay
 
 from airflow_provider_census import __version__
 from airflow_provider_census.api import retries
 from airflow_provider_census.api.cleaning import plain, redact
+from airflow_provider_census.api.settings import is_loopback
 from airflow_provider_census.exceptions import CensusConfigError, CensusConnectionError
 
 if TYPE_CHECKING:
     from airflow_provider_census.api.flow import Log
     from airflow_provider_census.api.request import Request
     from airflow_provider_census.api.settings import Settings
+
+E = TypeVar("E", bound=BaseException)
+
+STILL_COUNTS = "Cannot read the connection again; what it said before still counts."
 
 
 @functools.cache
@@ -46,6 +53,35 @@ def ca_bundle() -> str:
         if bundle:
             return bundle
     return DEFAULT_CA_BUNDLE_PATH
+
+
+def proxy(base_url: str) -> str | None:
+    """
+    Find the proxy of the environment, alike for both transports.
+
+    Neither library asks the environment itself: that would also let a ``.netrc`` replace the token. Plain
+    http to this machine never goes through a proxy, which would see the token.
+
+    :raises CensusConfigError: if it is no address.
+    """
+    url = urlsplit(base_url)
+    if url.scheme == "http" and is_loopback(url.hostname or ""):
+        return None
+    found = select_proxy(base_url, get_environ_proxies(base_url))
+    if not found:
+        return None
+    address = found if "://" in found else f"http://{found}"
+    with suppress(ValueError):
+        parts = urlsplit(address)
+        if parts.hostname and parts.port != 0 and parts.path in {"", "/"}:
+            return address
+    raise CensusConfigError(f"the proxy that the environment names for {base_url} is no URL")
+
+
+def bare(error: E) -> E:
+    """Take off an error what led to it: local variables of HTTP libraries hold the token."""
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)
 
 
 def retry_policy(settings: Settings, log: Log) -> dict[str, Any]:
@@ -88,7 +124,7 @@ def lost_response(
     said = str(reason).removeprefix("400, message:")  # aiohttp says so of a response that broke off
     said = redact(settings.token, said.encode("utf-8", "replace")).decode("utf-8", "replace")
     words = plain(said).rstrip(".") or type(reason).__name__
-    words = re.sub(r"://[^/@\s]*@", "://***@", words)  # the password of a proxy
+    words = re.sub(r"[^/@\s]*@", "***@", words)  # the password of a proxy
     if isinstance(reason, TimeoutError) or "timed out" in words or "Timeout" in type(error).__name__:
         words = f"no response within {settings.timeout:g} s"
     return CensusConnectionError(f"{request} to {settings.base_url} failed: {words}.", sent=sent)

@@ -57,13 +57,15 @@ class RequestsTransport:
     ) -> None:
         self._log = log
         self._read_connection = read_connection
-        self.settings = settings
-        self._open()
+        self._open(settings)
 
-    def _open(self) -> None:
+    def _open(self, settings: Settings) -> None:
+        self.settings = settings
         self._process = os.getpid()
         self._session = Session()
         self._session.verify = base.ca_bundle()
+        proxy = base.proxy(settings.base_url)
+        self._session.proxies = {"http": proxy, "https": proxy} if proxy else {}
 
     def send(self, request: Request[T]) -> Response[T]:
         """
@@ -91,11 +93,11 @@ class RequestsTransport:
         try:
             settings = self._read_connection()
         except Exception as error:  # noqa: BLE001 - whatever a secrets backend fails with
-            self._log.warning("Cannot read the connection again; what it said before still counts. %r", error)
+            self._log.warning("%s %r", base.STILL_COUNTS, error)
             return False
         if settings == self.settings:
             return False
-        self.settings = settings
+        self._open(settings)
         return True
 
     def _send_once(self, request: Request[T]) -> Response[T]:
@@ -103,13 +105,15 @@ class RequestsTransport:
             response = self._exchange(request)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             lost = base.lost_response(request, self.settings, error, sent=_was_sent(error))
+        except BaseException as error:  # noqa: BLE001 - a timeout of the task, a kill: it goes on as it is
+            raise base.bare(error) from None
         else:
             return responses.parse(request, response, self.settings.hints)
         raise lost  # out here, for the library's error holds the request, and that the token
 
     def _exchange(self, request: Request[Any]) -> HTTPResponse:
         if self._process != os.getpid():  # on the sockets from before a fork each would get others' responses
-            self._open()
+            self._open(self.settings)
         with self._session.request(
             request.method,
             self.settings.api_url + request.path,

@@ -98,6 +98,7 @@ class Session(requests.Session):
 
     def __init__(self) -> None:
         super().__init__()
+        self.trust_env = False  # what the environment says is found alike for both transports
         self.headers["User-Agent"] = base.user_agent()
         self.headers["Accept-Encoding"] = encodings.ACCEPTED
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))

@@ -8,6 +8,8 @@ import asyncio
 import random
 import time
 from abc import abstractmethod
+from functools import cached_property
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -19,11 +21,14 @@ from airflow_provider_census.api.polling import Deadline, WaitOptions
 from airflow_provider_census.api.validation import check_id, check_name
 from airflow_provider_census.api.waiters import RunWaiter, wait
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
+from airflow_provider_census.hooks import connection
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.transports.driver import adrive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from typing_extensions import Self
 
     from airflow_provider_census.api.settings import Settings
     from airflow_provider_census.api.sync_runs import Run
@@ -39,13 +44,10 @@ MAX_CONNECTION_BACKOFF = 60.0
 
 CONNECTION_PATIENCE = 600.0
 """
-Seconds for which Airflow is asked for a connection that it says it has not, if the worker had it.
+Seconds for which Airflow is asked for a connection that it says it has not, if it had it before.
 
 That is also what it says while its secrets backend is down.
 """
-
-NEW_CONNECTION_PATIENCE = 10.0
-"""The same if no worker began the wait, so that nobody ever had the connection."""
 
 EventKind = Literal["ended", "timeout", "execution_timeout", "error"]
 
@@ -112,6 +114,7 @@ class WaitTrigger(BaseTrigger):
         dropped; from a person, an unknown argument is an error.
     :raises ValueError: if an argument is not what it should be.
     :raises TypeError: if there is no such argument.
+    :ivar hook_class: path of a hook with a way of its own to the connection.
     :ivar sync_run_id: the run that is waited for, as soon as it is known which.
     :ivar run_polled: the run as last polled, once it has ended.
     """
@@ -124,7 +127,28 @@ class WaitTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.census_conn_id = check_name("census_conn_id", census_conn_id)
         stored_elsewhere = release not in {None, __version__}
+        self.hook_class = options.pop("hook_class", None)
         self.options = WaitOptions.known(options) if stored_elsewhere else WaitOptions(**options)
+
+    @cached_property
+    def hook(self) -> CensusHook:
+        """The hook of the connection."""
+        if self.hook_class is None:
+            return CensusHook(self.census_conn_id)
+        try:
+            kind: type[CensusHook] = resolve_name(self.hook_class)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise CensusError(
+                f"The triggerer cannot import {self.hook_class}, the hook of the task: {error}"
+            ) from error
+        return kind(self.census_conn_id)
+
+    def connect_as(self, hook: CensusHook) -> Self:
+        """Read the connection as a task's hook does, if that is one with a way of its own."""
+        kind = type(hook)
+        if connection.has_own_way(kind):
+            self.hook_class = f"{kind.__module__}:{kind.__qualname__}"
+        return self
 
     @abstractmethod
     def _arguments(self) -> dict[str, Any]:
@@ -145,6 +169,7 @@ class WaitTrigger(BaseTrigger):
             **self._arguments(),
             "census_conn_id": self.census_conn_id,
             **self.options.as_dict(),
+            **({} if self.hook_class is None else {"hook_class": self.hook_class}),
             "release": __version__,
         }
 
@@ -179,7 +204,9 @@ class WaitTrigger(BaseTrigger):
         return WaitEvent("ended", self.sync_run_id)
 
     async def _connect_and_poll(self) -> None:
-        async with CensusHook(self.census_conn_id).aopen() as transport:
+        if self.hook_class is not None:  # an import may take longer than the loop may be held
+            await asyncio.to_thread(getattr, self, "hook")
+        async with self.hook.aopen() as transport:
             settings = await self._connect(transport)
             await asyncio.sleep(self.options.startup_jitter(RNG))
             waiter = self._waiter(settings.base_url)
@@ -189,8 +216,9 @@ class WaitTrigger(BaseTrigger):
     async def _connect(self, transport: AiohttpTransport) -> Settings:
         """Read the connection, also if Airflow or its secrets backend is down for a while."""
         loop = asyncio.get_running_loop()
-        patience = NEW_CONNECTION_PATIENCE if self.options.started is None else CONNECTION_PATIENCE
-        until = loop.time() + patience
+        # The worker had it, or a trigger in this process.
+        existed = self.options.started is not None or self.census_conn_id in connection.FOUND
+        until = loop.time() + (CONNECTION_PATIENCE if existed else 0.0)
         attempt = 0
         while True:
             try:
@@ -202,5 +230,10 @@ class WaitTrigger(BaseTrigger):
                 delay = retries.backoff(attempt, maximum=MAX_CONNECTION_BACKOFF)
                 if isinstance(error, AirflowNotFoundException) and loop.time() + delay > until:
                     raise
-                self.log.warning("Cannot read the connection %s yet: %r", self.census_conn_id, error)
+                self.log.warning(
+                    "Waiting for the Airflow connection %s, which cannot be read: %r. Next try in %.0f s.",
+                    self.census_conn_id,
+                    error,
+                    delay,
+                )
             await asyncio.sleep(delay)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_census.api.validation import check_bool, check_id
 from airflow_provider_census.api.waiters import RunWaiter, SyncIdleWaiter, SyncRunWaiter, SyncWaiter
 from airflow_provider_census.exceptions import CensusError
-from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.triggers.base import WaitTrigger
 from airflow_provider_census.triggers.events import CensusSyncRunEventTrigger
 from airflow_provider_census.utils.deprecation import old_names
@@ -104,9 +103,8 @@ class CensusSyncRunTrigger(WaitTrigger):
             return
         self.log.warning("The task is %s now: cancelling sync run %s.", state, self.sync_run_id)
         assert self.sync_run_id is not None
-        cancel = CensusHook(self.census_conn_id).acancel_at_once(self.sync_run_id)
         try:
-            await asyncio.wait_for(cancel, CANCEL_TIMEOUT)
+            await asyncio.wait_for(self.hook.acancel_at_once(self.sync_run_id), CANCEL_TIMEOUT)
         except (CensusError, asyncio.TimeoutError) as error:
             self.log.warning("Sync run %s may keep running: %r", self.sync_run_id, error)
 

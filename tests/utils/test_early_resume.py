@@ -148,7 +148,6 @@ def run(trigger: CensusSyncRunTrigger) -> tuple[dict[str, Any], float]:
 def test_no_event_comes_earlier_than_it_may(
     census: Sandbox, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], kind: str
 ) -> None:
-    monkeypatch.setattr(base, "NEW_CONNECTION_PATIENCE", 0.0)
     sync_run_id = census.start_run(57 if options else 52)
     resume_after = time.time() + 0.3
     payload, moment = run(CensusSyncRunTrigger(sync_run_id, resume_after=resume_after, **options))
