@@ -3,8 +3,8 @@
 """
 Checks of arguments: each raises a ``ValueError`` that names the argument and the value.
 
-A warehouse, a Param, a template or an Enum may hand over a value of a neighbouring type. What that plainly is,
-:func:`plain` decides for all checks; what it leaves as it is, they refuse.
+A warehouse, a Param, a template or an Enum may hand over a value of a neighbouring type. What that plainly
+is, :func:`plain` decides for all checks; what it leaves as it is, they refuse.
 """
 
 from __future__ import annotations
@@ -28,11 +28,14 @@ TEN_YEARS = 10 * 365 * 86400.0
 EXACT = 2**53
 """From here on not every whole number is a ``float``."""
 
+NUMBER = re.compile(r"(?a)\s*\d{1,15}(\.\d+)?\s*")
+"""What a template makes of a number."""
+
 Check = Callable[[str, object], Any]
 """Takes the name of an argument and its value; gives what that counts as."""
 
 
-def plain(value: object) -> object:
+def plain(value: object) -> Any:
     """
     Take a value of a neighbouring type to what it plainly is.
 
@@ -84,7 +87,10 @@ def take_arguments(task: object, checks: Mapping[str, Check]) -> None:
     :raises ValueError: if a value cannot be used.
     """
     for argument, check in checks.items():
-        setattr(task, argument, check(argument, getattr(task, argument)))
+        value = getattr(task, argument)
+        if isinstance(value, str) and NUMBER.fullmatch(value):
+            value = float(value)
+        setattr(task, argument, check(argument, value))
 
 
 def optional(check: Check) -> Check:
@@ -207,7 +213,7 @@ def check_int(argument: str, value: object, *, low: int, high: int | None = None
 
     :raises ValueError: if it is none (``True`` and ``1.5`` are not), or out of bounds.
     """
-    number = to_number(value)
+    number = plain(value)
     if (
         isinstance(number, bool)
         or not isinstance(number, int)
@@ -217,14 +223,6 @@ def check_int(argument: str, value: object, *, low: int, high: int | None = None
         bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{argument} must be a whole number {bounds}, not {value!r}")
     return number
-
-
-def to_number(value: object) -> object:
-    """Take a number that a template rendered to text; any other value is only taken to what it plainly is."""
-    known = plain(value)
-    if isinstance(known, str) and re.fullmatch(r"(?a)\s*\d{1,15}(\.\d+)?\s*", known):
-        return plain(float(known))
-    return known
 
 
 def check_choice(argument: str, value: object, allowed: tuple[str, ...]) -> str:
@@ -263,15 +261,16 @@ def to_bool(argument: str, value: object) -> bool:
     return words[word]
 
 
-def to_seconds(argument: str, value: object) -> float:
+def to_seconds(argument: str, value: object, *, limits: bool = True) -> float:
     """
     Take a time span to seconds.
 
-    :raises ValueError: if it is neither a ``timedelta`` nor a number, or not above 0.
+    :param limits: whether it must be above 0, and at most ten years; without them, it must not be below 0.
+    :raises ValueError: if it is neither a ``timedelta`` nor a number, or beyond the limits.
     """
-    span = value.total_seconds() if isinstance(value, timedelta) else to_number(value)
-    if isinstance(span, bool) or not isinstance(span, (int, float)) or not 0 < span <= TEN_YEARS:
-        raise ValueError(
-            f"{argument} must be a timedelta or a number of seconds above 0, up to ten years; not {value!r}"
-        )
+    span = value.total_seconds() if isinstance(value, timedelta) else plain(value)
+    is_number = isinstance(span, (int, float)) and not isinstance(span, bool)
+    if not is_number or not (0 < span <= TEN_YEARS if limits else span >= 0):
+        bounds = "above 0, up to ten years" if limits else "not below 0"
+        raise ValueError(f"{argument} must be a timedelta or a number of seconds {bounds}; not {value!r}")
     return float(span)

@@ -13,7 +13,7 @@ import airflow
 import pytest
 from airflow.utils.session import create_session
 from airflow.utils.state import State
-from task_helpers import PACE, RESCHEDULED, STEP, Done, context
+from task_helpers import PACE, RESCHEDULED, STEP, Done, Log, context
 
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.links import census as links
@@ -136,13 +136,15 @@ def test_the_button_of_a_sensor(
 def test_a_link_that_cannot_be_kept_fails_no_task(
     census: Sandbox,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
     failure: Exception,
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise failure
 
     monkeypatch.setattr(links, "store", fail)
-    sync_run_id = CensusTriggerSyncOperator(task_id="task", sync_id=52).execute(context())
-    (warning,) = [line for line in caplog.messages if "button" in line]
-    assert f"sync_run_id={sync_run_id}: {failure!r}" in warning
+    task = CensusTriggerSyncOperator(task_id="task", sync_id=52)
+    log = Log()
+    monkeypatch.setattr(CensusTriggerSyncOperator, "log", log)
+    assert task.execute(context()) == census.triggers[0].sync_run_id
+    warning = f"The button 'Census sync run' has no address, {address(census)}: {failure!r}"
+    assert ("warning", warning) in log.lines
