@@ -29,7 +29,7 @@ def parse_datetime(argument: str, value: object) -> datetime:
             known = airflow_timezone.parse(known, strict=True)
         if isinstance(known, datetime):
             return datetime.fromtimestamp(airflow_timezone.convert_to_utc(known).timestamp(), timezone.utc)
-    except (ValueError, OverflowError):  # no such text or day, or none that the clock knows in UTC
+    except (ValueError, TypeError, OverflowError):  # no such text or day, or none that the clock knows in UTC
         pass
     raise ValueError(
         f"{argument} must be a datetime, or a text such as '2026-01-31T06:00:00+00:00'; not {value!r}"
