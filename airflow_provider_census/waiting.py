@@ -10,7 +10,7 @@ from abc import abstractmethod
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_census.api.sync_runs import Run
+    from airflow_provider_census.api.validation import Check
     from airflow_provider_census.api.waiters import RunWaiter, SyncRunWaiter, Waiter
     from airflow_provider_census.hooks.census import CensusHook
     from airflow_provider_census.triggers.base import WaitEvent, WaitTrigger
@@ -56,8 +57,11 @@ class WaitsForSyncRun(_Task):
     :ivar silent_fail: keep waiting when the token is rejected or the run does not exist.
     :ivar cancel_on_kill: cancel the run when a user kills the task.
     :ivar joined: the run was started by somebody else, and is not to be cancelled.
-    :ivar timeout: how long to wait at most.
+    :ivar timeout: seconds to wait at most, when the task runs.
     :ivar timeout_error: what to raise then.
+    :ivar checks: what the arguments have to be that are not ids, names or moments. They are read when the DAG
+        file gives them itself, and again when the task runs: a template of a subclass or a cluster policy may
+        have set them by then.
     """
 
     census_conn_id: str
@@ -70,6 +74,7 @@ class WaitsForSyncRun(_Task):
     max_wait: Any = None
     silent_fail: bool
     cancel_on_kill: bool
+    checks: ClassVar[dict[str, Check]]
     joined = False
     timeout: Any
     timeout_error: type[Exception]
@@ -113,8 +118,11 @@ class WaitsForSyncRun(_Task):
             another release, which knows other times.
         """
         now = time.time()
-        timeout = self.timeout.total_seconds() if isinstance(self.timeout, timedelta) else self.timeout
-        times: dict[str, Any] = {"started": now, "deadline": now + timeout, "execution_deadline": None}
+        times: dict[str, Any] = {
+            "started": now,
+            "deadline": now + self.timeout,
+            "execution_deadline": None,
+        }
         if self.execution_timeout is not None:
             limit = self.execution_timeout.total_seconds()
             # Airflow 2 fails a deferred task at that moment, before any code of it can run; Airflow 3 does
@@ -265,9 +273,8 @@ class WaitsForSyncRun(_Task):
             raise AirflowTaskTimeout(
                 f"{waiter} has not ended within the execution_timeout, {self.execution_timeout}. {abandoned}"
             )
-        seconds = self.timeout.total_seconds() if isinstance(self.timeout, timedelta) else self.timeout
         raise self.timeout_error(
-            f"{waiter} has not ended within {seconds:g} s (timeout). {abandoned}"
+            f"{waiter} has not ended within {self.timeout:g} s (timeout). {abandoned}"
         ) from None
 
     def _abandon(self, waiter: RunWaiter[Any], kind: str) -> str:

@@ -73,7 +73,7 @@ def test_two_syncs_with_the_label_are_an_error(census: Sandbox) -> None:
     assert census.triggers == []
 
 
-@pytest.mark.parametrize("label", ["", " ", 52, "{{ label }}"])
+@pytest.mark.parametrize("label", ["", " ", 52.5, True, "{{ label }}"])
 def test_what_cannot_be_a_label_is_not_searched_for(census: Sandbox, label: Any) -> None:
     with pytest.raises(ValueError, match=r"^sync_label "):
         operator(sync_label=label).execute({"ti": TaskInstance()})  # type: ignore[typeddict-item]

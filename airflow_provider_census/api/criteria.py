@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_census.api.cleaning import plain
 from airflow_provider_census.api.responses import MAX_MESSAGE
 from airflow_provider_census.api.sync_runs import COUNTS, Outcome, count, outcome, title
-from airflow_provider_census.api.validation import check_choice, check_int
+from airflow_provider_census.api.validation import Check, check_choice, check_int, optional
 from airflow_provider_census.exceptions import (
     CensusSyncRunCanceled,
     CensusSyncRunError,
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OnSkippedRun = Literal["fail", "skip", "succeed"]
+
+CHECKS: dict[str, Check] = {
+    "on_skipped_run": partial(check_choice, allowed=get_args(OnSkippedRun)),
+    "max_records_failed": optional(partial(check_int, low=0)),
+    "max_records_invalid": optional(partial(check_int, low=0)),
+}
+"""What each of the criteria has to be."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +50,8 @@ class SuccessCriteria:
     max_records_invalid: int | None = None
 
     def __post_init__(self) -> None:
-        check_choice("on_skipped_run", self.on_skipped_run, get_args(OnSkippedRun))
-        for argument in ("max_records_failed", "max_records_invalid"):
-            if getattr(self, argument) is not None:
-                check_int(argument, getattr(self, argument), low=0)
+        for argument, check in CHECKS.items():
+            check(argument, getattr(self, argument))
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,23 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of arguments: each raises a ``ValueError`` that names the argument and the value."""
+"""
+Checks of arguments: each raises a ``ValueError`` that names the argument and the value.
+
+A warehouse, a Param, a template or an Enum may hand over a value of a neighbouring type. What that plainly
+is, :func:`plain` decides for all checks; what it leaves as it is, they refuse.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import operator
+import os
+import re
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+from numbers import Integral, Real
 from typing import Any
 
 from airflow_provider_census.api.request import Id
@@ -14,12 +25,77 @@ from airflow_provider_census.api.request import Id
 TEN_YEARS = 10 * 365 * 86400.0
 """Seconds; the longest time that makes sense, and fits where times are stored."""
 
+EXACT = 2**53
+"""From here on not every whole number is a ``float``."""
+
+NUMBER = re.compile(r"(?a)\s*\d{1,15}(\.\d+)?\s*")
+"""What a template makes of a number."""
+
+Check = Callable[[str, object], Any]
+"""Takes the name of an argument and its value; gives what that counts as."""
+
+
+def plain(value: object) -> Any:
+    """
+    Take a value of a neighbouring type to what it plainly is.
+
+    A member of a ``str`` or ``int`` Enum is its text or number, a number of NumPy's a number of Python's, and
+    a whole number of another type, such as ``52.0`` and ``Decimal(52)``, an ``int``. Any other value stays as
+    it is: a ``bool`` is no number, and a member of a mere Enum has a name and a value, of which either may be
+    meant.
+    """
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)  # str() gives the name of an Enum's member
+    if isinstance(value, Integral):
+        try:
+            return operator.index(value)
+        except TypeError:  # a timedelta64 of NumPy's
+            return value
+    if isinstance(value, (float, Decimal, Fraction)):
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            return value
+        return int(number) if abs(number) < EXACT and value == int(number) else number
+    return float(value) if isinstance(value, Real) else value
+
 
 def is_literal(value: object) -> bool:
-    """Tell whether a DAG file gives a value itself, not a template or what another task returns."""
+    """Tell whether a DAG file gives a value itself, not a template or what Airflow resolves later."""
     if isinstance(value, str):
         return "{" not in value
-    return value is None or isinstance(value, (int, float, bytes, list, tuple, set, dict))
+    return not hasattr(value, "resolve") or isinstance(value, os.PathLike)
+
+
+def check_literals(task: object, checks: Mapping[str, Check]) -> None:
+    """
+    Check what a DAG file gives itself, and leave it as it is.
+
+    :raises ValueError: if a value cannot be used.
+    """
+    for argument, check in checks.items():
+        if is_literal(value := getattr(task, argument)):
+            check(argument, value)
+
+
+def take_arguments(task: object, checks: Mapping[str, Check]) -> None:
+    """
+    Replace the arguments of a task that runs by what they count as.
+
+    :raises ValueError: if a value cannot be used.
+    """
+    for argument, check in checks.items():
+        value = getattr(task, argument)
+        if isinstance(value, str) and NUMBER.fullmatch(value):
+            value = float(value)
+        setattr(task, argument, check(argument, value))
+
+
+def optional(check: Check) -> Check:
+    """Make a check that also takes ``None``."""
+    return lambda argument, value: None if value is None else check(argument, value)
 
 
 def check_sync(sync_id: object, sync_label: object) -> None:
@@ -43,9 +119,12 @@ def check_id(argument: str, value: object) -> Id:
 
     :raises ValueError: if it is neither.
     """
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if isinstance(value, str) and "{" in value:
-        check_rendered(argument, value)
+    text = plain(value)
+    if isinstance(text, str):
+        check_rendered(argument, text)
+        text = re.sub(r"(?a)^(\d+)\.0+$", r"\1", text)  # a template renders 52.0 to this
+    elif isinstance(text, int) and not isinstance(text, bool):
+        text = str(text)
     # A sign, white space or a digit of another script is a slip, even where ids may be words.
     if (
         not isinstance(text, str)
@@ -100,17 +179,19 @@ def check_name(argument: str, value: object) -> str:
 
     :raises ValueError: if it is not a usable string.
     """
-    if not isinstance(value, str) or not value.strip():
+    text = plain(value)
+    if isinstance(value, Integral) and isinstance(text, int) and not isinstance(text, bool):
+        text = str(text)  # digits of which native rendering made a number
+    if not isinstance(text, str) or not text.strip():
         raise ValueError(f"{argument} must be a non-empty string, not {value!r}")
-    if "{" in value:
-        check_rendered(argument, value)
-    if value in {".", ".."}:
-        raise ValueError(f"{argument} must be a name, not {value!r}, which a URL takes for a parent folder")
+    check_rendered(argument, text)
+    if text in {".", ".."}:
+        raise ValueError(f"{argument} must be a name, not {text!r}, which a URL takes for a parent folder")
     try:
-        value.encode()
+        text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{argument} must be text, not {value!r}, which has half a character") from None
-    return value
+        raise ValueError(f"{argument} must be text, not {text!r}, which has half a character") from None
+    return text
 
 
 def check_rendered(argument: str, value: str) -> None:
@@ -130,17 +211,18 @@ def check_int(argument: str, value: object, *, low: int, high: int | None = None
     """
     Check a whole number within bounds, both included.
 
-    :raises ValueError: if it is of another type (``True`` and ``1.0`` are), or out of bounds.
+    :raises ValueError: if it is none (``True`` and ``1.5`` are not), or out of bounds.
     """
+    number = plain(value)
     if (
-        isinstance(value, bool)
-        or not isinstance(value, int)
-        or value < low
-        or (high is not None and value > high)
+        isinstance(number, bool)
+        or not isinstance(number, int)
+        or number < low
+        or (high is not None and number > high)
     ):
         bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{argument} must be a whole number {bounds}, not {value!r}")
-    return value
+    return number
 
 
 def check_choice(argument: str, value: object, allowed: tuple[str, ...]) -> str:
@@ -149,9 +231,10 @@ def check_choice(argument: str, value: object, allowed: tuple[str, ...]) -> str:
 
     :raises ValueError: if it is none of them.
     """
-    if not isinstance(value, str) or value not in allowed:
+    word = plain(value)
+    if not isinstance(word, str) or word not in allowed:
         raise ValueError(f"{argument} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
-    return value
+    return word
 
 
 def check_bool(**flags: object) -> None:
@@ -172,21 +255,22 @@ def to_bool(argument: str, value: object) -> bool:
     :raises ValueError: if it is neither true nor false.
     """
     words = {"true": True, "false": False}
-    word = str(value).strip().lower()
+    word = str(plain(value)).strip().lower()  # also a bool of NumPy's
     if word not in words:
         raise ValueError(f"{argument} must be true or false, not {value!r}")
     return words[word]
 
 
-def to_seconds(argument: str, value: object) -> float:
+def to_seconds(argument: str, value: object, *, limits: bool = True) -> float:
     """
     Take a time span to seconds.
 
-    :raises ValueError: if it is neither a ``timedelta`` nor a number, or not above 0.
+    :param limits: whether it must be above 0, and at most ten years; without them, it must not be below 0.
+    :raises ValueError: if it is neither a ``timedelta`` nor a number, or beyond the limits.
     """
-    span = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(span, bool) or not isinstance(span, (int, float)) or not 0 < span <= TEN_YEARS:
-        raise ValueError(
-            f"{argument} must be a timedelta or a number of seconds above 0, up to ten years; not {value!r}"
-        )
+    span = value.total_seconds() if isinstance(value, timedelta) else plain(value)
+    is_number = isinstance(span, (int, float)) and not isinstance(span, bool)
+    if not is_number or not (0 < span <= TEN_YEARS if limits else span >= 0):
+        bounds = "above 0, up to ten years" if limits else "not below 0"
+        raise ValueError(f"{argument} must be a timedelta or a number of seconds {bounds}; not {value!r}")
     return float(span)

@@ -8,18 +8,22 @@ import random
 import time
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
 
+from airflow_provider_census.api.criteria import CHECKS
 from airflow_provider_census.api.retries import outcome_unknown
 from airflow_provider_census.api.sync_runs import browser_url, outcome, progress
 from airflow_provider_census.api.validation import (
-    check_bool,
     check_choice,
+    check_literals,
     check_name,
     check_sync,
     is_literal,
+    optional,
+    take_arguments,
     to_bool,
     to_seconds,
 )
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from airflow_provider_census.api.polling import WaitOptions
     from airflow_provider_census.api.sync_runs import Run
     from airflow_provider_census.api.triggering import RunsSnapshot
+    from airflow_provider_census.api.validation import Check
     from airflow_provider_census.api.waiters import RunWaiter
     from airflow_provider_census.triggers.base import WaitTrigger
 
@@ -108,6 +113,18 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
     ui_color = "#f5e9ff"
     silent_fail = False
     timeout_error = CensusTimeoutError
+    checks: ClassVar[dict[str, Check]] = {
+        **CHECKS,
+        "force_full_sync": to_bool,
+        "wait_for_completion": to_bool,
+        "deferrable": to_bool,
+        "poll_interval": optional(to_seconds),
+        "timeout": to_seconds,
+        "cancel_on_timeout": to_bool,
+        "cancel_on_kill": to_bool,
+        "durable": to_bool,
+        "if_running": partial(check_choice, allowed=IF_RUNNING),
+    }
     _skips = 0
     _cancellable: tuple[int, Any] | None = None
 
@@ -148,31 +165,20 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         self.durable = durable
         self.if_running = if_running
         # Refused when Airflow reads the DAG file, if it gives them itself.
-        self._criteria()
+        check_literals(self, self.checks)
         check_sync(sync_id, sync_label)
         if is_literal(census_conn_id):
             check_name("census_conn_id", census_conn_id)
-        if is_literal(force_full_sync):
-            to_bool("force_full_sync", force_full_sync)
-        check_bool(
-            wait_for_completion=wait_for_completion,
-            deferrable=deferrable,
-            cancel_on_timeout=cancel_on_timeout,
-            cancel_on_kill=cancel_on_kill,
-            durable=durable,
-        )
-        if poll_interval is not None:
-            to_seconds("poll_interval", poll_interval)
-        to_seconds("timeout", timeout)
-        check_choice("if_running", if_running, IF_RUNNING)
-        if not wait_for_completion:
+        if is_literal(wait_for_completion) and not to_bool("wait_for_completion", wait_for_completion):
             self._warn_of_ineffective_options()
 
     def _warn_of_ineffective_options(self) -> None:
-        may_wait = self.if_running in {"wait", "join"}
+        may_wait = self.if_running not in {"trigger", "fail"}
+        everywhere = conf.getboolean("operators", "default_deferrable", fallback=False)
         ineffective = [
             option
             for option, is_set in {
+                "deferrable": self.deferrable is True and not everywhere and not may_wait,
                 "poll_interval": self.poll_interval is not None and not may_wait,
                 "timeout": self.timeout not in {SEVEN_DAYS, SEVEN_DAYS.total_seconds()} and not may_wait,
                 "on_skipped_run": self.on_skipped_run != "fail",
@@ -200,6 +206,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
 
     def execute(self, context: Context) -> int | None:
         """Start the sync, and wait for the run if asked to."""
+        take_arguments(self, self.checks)
         self._skips = 0
         sync_id = self._find_sync_id()
         checkpoints = self._checkpoints(context, sync_id)
@@ -216,6 +223,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         from airflow_provider_census.api.waiters import SyncIdleWaiter
         from airflow_provider_census.triggers.base import WaitEvent
 
+        take_arguments(self, self.checks)
         sync_id = sync_id or self._find_sync_id()
         waiter = SyncIdleWaiter(sync_id, self.log, time.time)
         self._raise_unless_ended(waiter, WaitEvent.parse(event, run_known=False))
@@ -229,6 +237,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         """Resume after the triggerer: read the run again, and evaluate it."""
         from airflow_provider_census.triggers.base import WaitEvent
 
+        take_arguments(self, self.checks)
         self.joined = self.if_running == "join" if joined is None else joined
         options = self._wait_options(times)
         wait_event = WaitEvent.parse(event)
@@ -242,6 +251,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         from airflow_provider_census.api.waiters import SyncIdleWaiter
         from airflow_provider_census.triggers.base import WaitEvent
 
+        take_arguments(self, self.checks)
         ti, options = context["ti"], self._wait_options({"started": None})  # which nobody knows any more
         event = WaitEvent.of_trigger_failure(next_kwargs, options.first_timeout)
         sync_run_id = ti.xcom_pull(task_ids=self.task_id, key=RUN_ID_KEY, map_indexes=ti.map_index)

@@ -9,7 +9,9 @@ import random
 import time
 from abc import abstractmethod
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -20,8 +22,18 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
+from airflow_provider_census.api.criteria import CHECKS
 from airflow_provider_census.api.polling import RESCHEDULE_INTERVAL
-from airflow_provider_census.api.validation import check_bool, check_name, is_literal, to_seconds
+from airflow_provider_census.api.validation import (
+    check_literals,
+    check_name,
+    is_literal,
+    optional,
+    plain,
+    take_arguments,
+    to_bool,
+    to_seconds,
+)
 from airflow_provider_census.exceptions import (
     CensusSyncRunCanceled,
     CensusSyncRunError,
@@ -35,11 +47,12 @@ from airflow_provider_census.waiting import TRIGGER_FAILED, WaitsForSyncRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_census.api.sync_runs import Run
+    from airflow_provider_census.api.validation import Check
     from airflow_provider_census.api.waiters import RunWaiter
 
 NO_RETRY = "A retry cannot help, and Airflow makes none: this run stays as it ended."
@@ -75,6 +88,18 @@ FINAL: dict[type[CensusSyncRunError], type[CensusSyncRunError]] = {
 }
 
 
+SPANS = {"poke_interval", "timeout", "max_wait"}
+
+
+def to_timedelta(argument: str, value: object) -> timedelta:
+    """
+    Take a time span to what Airflow makes of it.
+
+    :raises ValueError: if it is none.
+    """
+    return timedelta(seconds=to_seconds(argument, value, limits=False))
+
+
 class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
     """
     A wait for a sync run, of which a subclass says which.
@@ -94,6 +119,13 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
     ui_color = "#f5e9ff"
     cancel_on_kill = False
     timeout_error = AirflowSensorTimeout
+    checks: ClassVar[dict[str, Check]] = {
+        **CHECKS,
+        "deferrable": to_bool,
+        "poke_interval": partial(to_seconds, limits=False),
+        "timeout": partial(to_seconds, limits=False),
+        "max_wait": optional(to_timedelta),
+    }
     run_known = True
     """Whether it is known from the beginning for which run to wait."""
     _waiter: RunWaiter[Any] | None = None
@@ -110,19 +142,25 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
     ) -> None:
         if poke_interval is not None:
             kwargs["poke_interval"] = poke_interval
-        super().__init__(**kwargs)
+        # Airflow takes no template for these, and no number of another type.
+        spans = {name: plain(kwargs.pop(name)) for name in SPANS & kwargs.keys()}
+        literals = {name: span for name, span in spans.items() if is_literal(span)}
+        super().__init__(**kwargs, **literals)
+        for name in spans.keys() - literals.keys():
+            setattr(self, name, spans[name])
         self.census_conn_id = census_conn_id
         self.deferrable = deferrable
         self.max_records_failed = max_records_failed
         self.max_records_invalid = max_records_invalid
         if is_literal(census_conn_id):
             check_name("census_conn_id", census_conn_id)
-        check_bool(deferrable=deferrable)
-        self._criteria()
+        check_literals(self, self.checks)
         # What Airflow put there; another value, also of a cluster policy, is an interval that somebody wants.
         self._default_poke_interval = self.poke_interval if poke_interval is None else None
-        if deferrable:  # on a worker, Airflow lets a sensor poll without a delay
-            to_seconds("poke_interval", self.poke_interval)
+        if deferrable is True and is_literal(self.poke_interval):
+            to_seconds(
+                "poke_interval", self.poke_interval
+            )  # on a worker, Airflow lets one poll without delay
 
     @abstractmethod
     def _begin(self, context: Context) -> RunWaiter[Any]:
@@ -147,6 +185,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
 
     def execute(self, context: Context) -> Run | None:
         """Wait for the run: in the triggerer if deferrable, else as Airflow's sensors do."""
+        take_arguments(self, self.checks)
         if not self.deferrable:
             self._begin_poking(context)
             # The plain method, for Airflow 2 takes a call of the decorated one for one from outside a task.
@@ -175,6 +214,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         """Resume after the triggerer: read the run again, and evaluate it."""
         from airflow_provider_census.triggers.base import WaitEvent
 
+        take_arguments(self, self.checks)
         with self._as_a_sensor():
             wait_event = WaitEvent.parse(event, run_known=self.run_known)
             waiter = self._continue(context, wait_event.sync_run_id, known)
@@ -186,6 +226,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         from airflow_provider_census.triggers.base import WaitEvent
 
+        take_arguments(self, self.checks)
         with self._as_a_sensor():
             options = self._wait_options({"started": None})  # which nobody knows any more
             event = WaitEvent.of_trigger_failure(next_kwargs, options.first_timeout)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_census.api.validation import check_id, check_sync, is_literal
+from airflow_provider_census.api.validation import check_id, check_sync, is_literal, plain
 from airflow_provider_census.sensors.base import WaitSensor
 from airflow_provider_census.utils.datetimes import parse_datetime
 from airflow_provider_census.utils.deprecation import old_names
@@ -81,7 +81,8 @@ class CensusSyncRunSensor(WaitSensor):
             check_id("sync_run_id", sync_run_id)
 
     def _begin(self, context: Context) -> RunWaiter[Any]:
-        return self._run_waiter(self.sync_run_id)
+        check_id("sync_run_id", self.sync_run_id)
+        return self._run_waiter(plain(self.sync_run_id))
 
 
 class CensusSyncSensor(WaitSensor):
@@ -141,7 +142,7 @@ class CensusSyncSensor(WaitSensor):
         self.sync_label = sync_label
         self.since = since
         check_sync(sync_id, sync_label)
-        if since is not None and (isinstance(since, datetime) or is_literal(since)):
+        if since is not None and is_literal(since):
             parse_datetime("since", since)
 
     def _begin(self, context: Context) -> RunWaiter[Any]:

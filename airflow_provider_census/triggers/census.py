@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_census.api.validation import check_bool, check_id
+from airflow_provider_census.api.validation import check_bool, check_id, plain
 from airflow_provider_census.api.waiters import RunWaiter, SyncIdleWaiter, SyncRunWaiter, SyncWaiter
 from airflow_provider_census.exceptions import CensusError
 from airflow_provider_census.triggers.base import WaitTrigger
@@ -60,7 +60,7 @@ class CensusSyncRunTrigger(WaitTrigger):
     ) -> None:
         super().__init__(census_conn_id, release, {"poll_interval": poll_interval, **options})
         check_id("sync_run_id", sync_run_id)
-        self.sync_run_id = sync_run_id
+        self.sync_run_id = plain(sync_run_id)
         check_bool(cancel_on_kill=cancel_on_kill)
         self.cancel_on_kill = cancel_on_kill
 
@@ -133,7 +133,7 @@ class CensusSyncTrigger(WaitTrigger):
     ) -> None:
         super().__init__(census_conn_id, release, {"poll_interval": poll_interval, **options})
         check_id("sync_id", sync_id)
-        self.sync_id = sync_id
+        self.sync_id = plain(sync_id)
         self.since = since
 
     def _arguments(self) -> dict[str, Any]:

@@ -4,19 +4,27 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 from functools import partial
-from types import MappingProxyType
+from numbers import Integral, Real
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from airflow_provider_census.api import validation
+from airflow_provider_census.api.request import Id
 
 Check = Callable[[str, Any], Any]
 
 TEMPLATE = "{{ ti.xcom_pull() }}"
+XCOM = SimpleNamespace(resolve=lambda context: 52)
+"""What stands for the result of another task, which Airflow resolves."""
 TO_TEN = partial(validation.check_int, low=1, high=10)
 FROM_ZERO = partial(validation.check_int, low=0)
 ORDER = partial(validation.check_choice, allowed=("asc", "desc"))
@@ -33,6 +41,7 @@ TAKEN: list[tuple[Check, Any, Any]] = [
     ],
     *[(validation.check_slug_or_id, value, str(value)) for value in (4, "4", "big query")],
     *[(validation.check_name, value, value) for value in ("user", " user", "a/b", "...", "ü", "{x}")],
+    (validation.check_id, "52.0", "52"),
     (validation.check_json_body, {"a": [1, None, {"b": "ü"}]}, {"a": [1, None, {"b": "ü"}]}),
     (validation.check_json_body, MappingProxyType({"a": 1}), {"a": 1}),
     *[(TO_TEN, value, value) for value in (1, 10)],
@@ -55,12 +64,12 @@ REFUSED: list[tuple[Check, Any]] = [
     ],
     *[(validation.check_id, value) for value in (TEMPLATE, "{% x %}")],
     *[(validation.check_slug_or_id, value) for value in (None, "", 0, True, 1.5, "-1", "..", TEMPLATE)],
-    *[(validation.check_name, value) for value in (None, "", " ", 5, True, ".", "..", "\ud800", TEMPLATE)],
+    *[(validation.check_name, value) for value in (None, "", " ", 5.0, True, ".", "..", "\ud800", TEMPLATE)],
     *[(validation.check_json_body, value) for value in (None, "x", [("a", 1)])],
     (validation.check_json_body, {}),
     *[(validation.check_json_body, {"a": value}) for value in (Ellipsis, {1}, float("nan"), float("inf"))],
-    *[(TO_TEN, value) for value in (0, 11, -1, True, 1.0, "5", None)],
-    *[(FROM_ZERO, value) for value in (-1, False, 0.0)],
+    *[(TO_TEN, value) for value in (0, 11, -1, True, 1.5, "5", None)],
+    *[(FROM_ZERO, value) for value in (-1, False, 0.5)],
     *[(ORDER, value) for value in ("", "ASC", 1, None, ["asc"])],
     *[(check_flag, value) for value in (None, 0, 1, "true", TEMPLATE)],
     *[(validation.to_bool, value) for value in (None, 0, 1, "", "yes", "1", TEMPLATE)],
@@ -70,7 +79,7 @@ REFUSED: list[tuple[Check, Any]] = [
 
 
 def name_of(value: Any) -> str:
-    function = value.func if isinstance(value, partial) else value
+    function = value.func if isinstance(value, partial) else "XCom" if value is XCOM else value
     return getattr(function, "__name__", ascii(value))
 
 
@@ -102,20 +111,30 @@ def test_all_flags_of_a_call_are_checked() -> None:
         validation.check_bool(one=True, other="no")
 
 
-XCOM = Ellipsis
-"""What stands for the result of another task."""
-
-
 @pytest.mark.parametrize(
     ("value", "literal"),
     [
         *[
             (value, True)
-            for value in (None, True, 52, 1.5, "", "52", "snowflake", b"5", [52], (52,), {52}, {5: 2})
+            for value in (
+                None,
+                True,
+                52,
+                1.5,
+                "",
+                "52",
+                "snowflake",
+                b"5",
+                [52],
+                (52,),
+                {52},
+                {5: 2},
+                Path("52"),
+            )
         ],
         *[(value, False) for value in (TEMPLATE, "{% x %}", "sync {", XCOM)],
     ],
-    ids=ascii,
+    ids=name_of,
 )
 def test_what_a_dag_file_gives_itself(value: Any, literal: bool) -> None:
     assert validation.is_literal(value) == literal
@@ -135,12 +154,14 @@ def test_what_a_dag_file_gives_itself(value: Any, literal: bool) -> None:
         (0, None, "sync_id must be"),
         ([52], None, "sync_id must be"),
         (None, "", "sync_label must be"),
-        (None, 52, "sync_label must be"),
+        (None, 52, None),
+        (None, 52.0, "sync_label must be"),
+        (object, None, "sync_id must be"),
         (52, "Completes", "pass sync_id or sync_label, not both: 52 and 'Completes'"),
         (52, "", "pass sync_id or sync_label, not both"),
         (XCOM, TEMPLATE, "pass sync_id or sync_label, not both"),
     ],
-    ids=ascii,
+    ids=name_of,
 )
 def test_a_sync_is_named_by_an_id_or_a_label(sync_id: Any, sync_label: Any, refused: str | None) -> None:
     if refused is None:
@@ -148,3 +169,189 @@ def test_a_sync_is_named_by_an_id_or_a_label(sync_id: Any, sync_label: Any, refu
     else:
         with pytest.raises(ValueError, match=f"^{refused}"):
             validation.check_sync(sync_id, sync_label)
+
+
+class Whole:
+    """A whole number as NumPy has them: registered as one, but no ``int``."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+    def __repr__(self) -> str:
+        return f"int64({self.value})"
+
+
+class Span(Whole):
+    """A time span as NumPy has them: registered as a whole number, of which it is none."""
+
+    __index__ = None  # type: ignore[assignment]
+
+
+class Rounded:
+    """A number as NumPy's ``float32``, which may have lost digits."""
+
+    def __float__(self) -> float:
+        return 52.0
+
+    def __repr__(self) -> str:
+        return "float32(52.0)"
+
+
+class Flag:
+    """A flag as NumPy's ``bool_``, which is no ``bool``."""
+
+    def __repr__(self) -> str:
+        return "True"
+
+
+Integral.register(Whole)
+Real.register(Rounded)
+
+
+class Mere(enum.Enum):
+    NUMBER, TEXT, WORD = 52, "52", "skip"
+
+
+class Int(int, enum.Enum):
+    NUMBER = 52
+
+
+class IntEnum(enum.IntEnum):
+    NUMBER = 52
+
+
+class IntFlag(enum.IntFlag):
+    NUMBER = 52
+
+
+class Float(float, enum.Enum):
+    NUMBER = 52.0
+
+
+class Text(str, enum.Enum):
+    NUMBER, WORD, FLAG, TEMPLATE = "52", "skip", "true", "{{ x }}"
+
+
+class Str(str):
+    """As Jinja's ``Markup`` and NumPy's ``str_``."""
+
+    def __str__(self) -> str:
+        return "another"
+
+
+AS_NUMBER = {"id": "52", "count": 52, "seconds": 52.0}
+AS_DIGITS = AS_NUMBER | {"name": "52"}
+NEIGHBOURS: list[tuple[Any, dict[str, Any]]] = [
+    # A value, and what it counts as for each argument; for any other argument it is refused.
+    (52, AS_DIGITS),
+    (Whole(52), AS_DIGITS),
+    (Int.NUMBER, AS_DIGITS),
+    (IntEnum.NUMBER, AS_DIGITS),
+    (IntFlag.NUMBER, AS_DIGITS),
+    (52.0, AS_NUMBER),
+    (Float.NUMBER, AS_NUMBER),
+    (Decimal(52), AS_NUMBER),
+    (Decimal("52.00"), AS_NUMBER),
+    (Fraction(104, 2), AS_NUMBER),
+    (Rounded(), {"seconds": 52.0}),
+    (Span(52), {}),
+    (2.0**53, {}),
+    (0.5, {"seconds": 0.5}),
+    (Decimal("0.5"), {"seconds": 0.5}),
+    (Decimal("1E+999999"), {}),
+    (Fraction(10**400, 3), {}),
+    (Decimal("NaN"), {}),
+    (Decimal("sNaN"), {}),
+    (Decimal("Infinity"), {}),
+    (float("nan"), {}),
+    (52j, {}),
+    ("52", {"id": "52", "name": "52"}),
+    (Text.NUMBER, {"id": "52", "name": "52"}),
+    (Text.WORD, {"id": "skip", "name": "skip", "choice": "skip"}),
+    (Text.FLAG, {"id": "true", "name": "true", "flag": True}),
+    (Text.TEMPLATE, {}),
+    (Str("skip"), {"id": "skip", "name": "skip", "choice": "skip"}),
+    (Mere.NUMBER, {}),
+    (Mere.TEXT, {}),
+    (Mere.WORD, {}),
+    (True, {"flag": True}),
+    (Flag(), {"flag": True}),
+    (timedelta(seconds=52), {"seconds": 52.0}),
+    (b"52", {}),
+    (bytearray(b"52"), {}),
+    ([52], {}),
+    ({"sync_id": 52}, {}),
+    (object, {}),
+]
+if hasattr(enum, "StrEnum"):
+    NEIGHBOURS.append((enum.StrEnum("StrEnum", {"NUMBER": "52"}).NUMBER, {"id": "52", "name": "52"}))
+
+CHECKS: dict[str, Check] = {
+    "id": validation.check_id,
+    "name": validation.check_name,
+    "count": FROM_ZERO,
+    "seconds": validation.to_seconds,
+    "flag": validation.to_bool,
+    "choice": partial(validation.check_choice, allowed=("fail", "skip")),
+}
+
+
+@pytest.mark.parametrize("argument", CHECKS)
+@pytest.mark.parametrize(("value", "counts"), NEIGHBOURS, ids=name_of)
+def test_a_value_of_a_neighbouring_type_counts_where_it_is_plain(
+    argument: str, value: Any, counts: dict[str, Any]
+) -> None:
+    check = CHECKS[argument]
+    if argument in counts:
+        taken = check(argument, value)
+        assert taken == counts[argument]
+        # Nothing of the other type goes on to where it would be written out: Id is our own.
+        assert type(taken) in {str, int, float, bool, Id}
+    else:
+        with pytest.raises(ValueError, match=f"^{argument} "):
+            check(argument, value)
+
+
+class Task(SimpleNamespace):
+    """Has arguments."""
+
+
+ARGUMENTS: dict[str, Check] = {
+    "timeout": validation.to_seconds,
+    "count": validation.optional(FROM_ZERO),
+    "flag": validation.to_bool,
+}
+
+
+def test_a_template_is_not_checked_before_it_is_rendered() -> None:
+    task = Task(timeout=TEMPLATE, count=XCOM, flag="{% x %}")
+    given = vars(task).copy()
+    validation.check_literals(task, ARGUMENTS)
+    assert vars(task) == given
+    for argument, rendered in {"timeout": "2.5", "count": " 3 ", "flag": "False"}.items():
+        setattr(task, argument, rendered)
+    validation.take_arguments(task, ARGUMENTS)
+    assert vars(task) == {"timeout": 2.5, "count": 3, "flag": False}
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("timeout", "soon"), ("count", "1.5"), ("count", "None"), ("flag", "1"), ("timeout", "0")],
+)
+def test_what_a_template_makes_of_an_argument_is_checked(argument: str, value: str) -> None:
+    task = Task(**{"timeout": 5, "count": None, "flag": True, argument: value})
+    with pytest.raises(ValueError, match=f"^{argument} must be"):
+        validation.take_arguments(task, ARGUMENTS)
+
+
+def test_what_a_dag_file_gives_is_checked_and_kept() -> None:
+    task = Task(timeout=Decimal(5), count=None, flag="True")
+    given = vars(task).copy()
+    validation.check_literals(task, ARGUMENTS)
+    assert vars(task) == given
+    task.timeout = "5"
+    with pytest.raises(ValueError, match=r"^timeout must be"):
+        validation.check_literals(task, ARGUMENTS)

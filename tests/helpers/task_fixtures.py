@@ -14,11 +14,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from task_helpers import PACE, Done, advance_clock_with_polls
+from task_helpers import PACE, Done, TaskInstance, advance_clock_with_polls
 
 from airflow_provider_census import waiting
 from airflow_provider_census.api import retries
 from airflow_provider_census.api.polling import WaitOptions
+from airflow_provider_census.links import census as links
 from airflow_provider_census.operators import census as operators
 from airflow_provider_census.operators import checkpoint
 from airflow_provider_census.sandbox import Sandbox
@@ -33,6 +34,7 @@ __all__ = (
     "census",
     "hours_fly_by",
     "impatient",
+    "keeps_link",
     "run_task",
     "state_is",
     "triggers_run",
@@ -48,6 +50,20 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WaitOptions, "startup_jitter", lambda *_: 0.0)
     monkeypatch.setattr(sensors, "RESCHEDULE_INTERVAL", 0.0)
     monkeypatch.setattr(retries, "backoff", lambda *_, **__: 0.0)
+
+
+@pytest.fixture(autouse=True)
+def keeps_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the link of a task that is run by hand with its XComs, for Airflow knows nothing of it."""
+    store = links.store
+
+    def keep(ti: Any, url: str) -> None:
+        if isinstance(ti, TaskInstance):
+            ti.xcom_push(links.XCOM_KEY, url)
+        else:
+            store(ti, url)
+
+    monkeypatch.setattr(links, "store", keep)
 
 
 @pytest.fixture

@@ -287,6 +287,7 @@ def test_a_retry_resubmits_after_a_failed_run(run_task: RunTask, census: Sandbox
 
 
 IDLE = {
+    "deferrable": True,
     "poll_interval": 10,
     "timeout": 60,
     "on_skipped_run": "skip",
@@ -321,8 +322,9 @@ def test_all_options_without_effect_are_listed_in_one_warning() -> None:
     "options",
     [
         {},
-        {"deferrable": True},
         {"deferrable": False},
+        {"deferrable": True, "if_running": "wait"},
+        {"deferrable": "{{ params.deferrable }}"},
         {"durable": False},
         {"force_full_sync": True},
         {**IDLE, "wait_for_completion": True},
@@ -330,6 +332,13 @@ def test_all_options_without_effect_are_listed_in_one_warning() -> None:
 )
 def test_nothing_else_is_warned_of(options: dict[str, Any]) -> None:
     assert warned(**options) == []
+
+
+def test_where_airflow_is_to_defer_whatever_can_be_that_is_not_warned_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
+    assert warned(deferrable=True) == []
 
 
 @pytest.mark.parametrize(
@@ -346,7 +355,7 @@ def test_nothing_else_is_warned_of(options: dict[str, Any]) -> None:
         ),
         *(
             ({"census_conn_id": wrong}, "census_conn_id must be a non-empty string")
-            for wrong in (None, "", " ", 5)
+            for wrong in (None, "", " ", 5.5)
         ),
         *(
             ({"force_full_sync": wrong}, "force_full_sync must be true or false")
@@ -354,13 +363,13 @@ def test_nothing_else_is_warned_of(options: dict[str, Any]) -> None:
         ),
         *(
             ({"sync_id": None, "sync_label": wrong}, "sync_label must be a non-empty string")
-            for wrong in ("", " ", 5)
+            for wrong in ("", " ", 5.5)
         ),
         ({"on_skipped_run": "ignore"}, "on_skipped_run must be one of 'fail', 'skip', 'succeed'"),
         *(
             ({option: wrong}, f"{option} must be a whole number of at least 0")
             for option in ("max_records_failed", "max_records_invalid")
-            for wrong in (-1, True, 1.0, "1")
+            for wrong in (-1, True, 1.5, "1")
         ),
     ],
     ids=str,

@@ -432,7 +432,7 @@ def test_the_interval_is_airflows_own_if_the_user_named_one(mode: str, options: 
     ("options", "words"),
     [
         *(({"sync_run_id": wrong}, "sync_run_id must be") for wrong in (None, "", 0, True, 1.5, "-9")),
-        *(({"census_conn_id": wrong}, "census_conn_id must be") for wrong in (None, "", 5)),
+        *(({"census_conn_id": wrong}, "census_conn_id must be") for wrong in (None, "", 5.5)),
         ({"on_skipped_run": "ignore"}, "on_skipped_run must be one of"),
         ({"max_records_failed": -1}, "max_records_failed must be a whole number"),
         ({"max_records_invalid": "1"}, "max_records_invalid must be a whole number"),

@@ -299,7 +299,7 @@ def test_without_any_moment_it_says_so(census: Sandbox) -> None:
         ({"sync_id": 0}, "^sync_id must be"),
         ({"sync_label": "Completes"}, "^pass sync_id or sync_label, not both"),
         ({"max_records_failed": -1}, "max_records_failed must be a whole number"),
-        ({"deferrable": "yes"}, "deferrable must be True or False"),
+        ({"deferrable": "yes"}, "deferrable must be true or false"),
     ],
     ids=str,
 )
