@@ -57,7 +57,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def welcome(census: Sandbox) -> str:
     """What is printed at the start: where it listens, its tokens, what the runs of each sync do."""
-    from airflow_provider_census.sandbox.runs import BEHAVIORS
+    from airflow_provider_census.sandbox.outcomes import OUTCOMES
 
     return "\n".join(
         [
@@ -72,7 +72,7 @@ def welcome(census: Sandbox) -> str:
             f"export AIRFLOW_CONN_CENSUS_DEFAULT={shlex.quote(census.connection_uri_v2)}",
             "",
             "Sync  What each of its runs does",
-            *(f"{sync_id:>4}  {behavior.summary}" for sync_id, behavior in BEHAVIORS.items()),
+            *(f"{sync_id:>4}  {behavior.summary}" for sync_id, behavior in OUTCOMES.items()),
             "",
             "Ctrl-C stops it.",
         ]
