@@ -174,4 +174,14 @@ def parse(text: str) -> Outcome:
     make, types = WRITTEN[name]
     if len(words) > len(types):
         raise ValueError(f"{name} takes nothing behind {':'.join([name, *words[: len(types)]])!r}")
-    return make(*(read(word) for read, word in zip(types, words, strict=False)))
+    try:
+        read = [type_(word) for type_, word in zip(types, words, strict=False)]
+    except ValueError:
+        raise ValueError(f"{name} takes a number behind the colon, not {words[0]!r}") from None
+    return make(*read)
+
+
+def check_key(key: object) -> None:
+    """:class:`ValueError` when a sync cannot be known by this id or label."""
+    if not (isinstance(key, str) and key) and not (type(key) is int and 0 < key < 2**63):
+        raise ValueError(f"a sync is known by a whole number above 0 or a label, not {key!r}")

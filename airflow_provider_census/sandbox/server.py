@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import socket
 import threading
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
     from airflow_provider_census.sandbox.outcomes import Outcome
     from airflow_provider_census.sandbox.workspace import Syncs, Trigger
+
+
+log = logging.getLogger(__name__)
 
 
 class Sandbox:
@@ -80,6 +84,13 @@ class Sandbox:
     def __enter__(self) -> Sandbox:
         self._serving = serving(self._app, self.host, self.port)
         self.port = self._serving.__enter__()
+        if not is_loopback(self.host):
+            log.warning(
+                "The Census sandbox listens on %s port %d, for every machine that reaches this one. "
+                "It is made up and holds no secret, but anybody may start and cancel its runs.",
+                self.host,
+                self.port,
+            )
         return self
 
     def __exit__(
@@ -164,7 +175,9 @@ class Sandbox:
 
     @property
     def _authority(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        # Who listens on every address is reached on this one.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        host = f"[{host}]" if ":" in host else host
         return f"{host}:{self.port}"
 
     @property
@@ -289,6 +302,14 @@ class Sandbox:
         """Forget every failure that :meth:`fail_next` asked for and that has not happened yet."""
         with self._app.lock:
             self._app.planned_failures.clear()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @contextmanager

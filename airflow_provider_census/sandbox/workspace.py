@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_census.sandbox import data
-from airflow_provider_census.sandbox.outcomes import OUTCOMES, Outcome, completes
+from airflow_provider_census.sandbox.outcomes import OUTCOMES, Outcome, check_key, completes
 from airflow_provider_census.sandbox.runs import SyncRuns, timestamp
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_census.sandbox.calls import Item
 
-    Syncs = Mapping[int | str, Outcome | Sequence[Outcome]]
+    Outcomes = Outcome | Sequence[Outcome]
+    Syncs = Mapping[int | str, Outcomes] | Mapping[int, Outcomes] | Mapping[str, Outcomes]
 
 REFRESH_TAKES = 2.0  # seconds at pace 1
 
@@ -89,7 +90,8 @@ class Workspace:
         self.cancels: list[int] = []
         self.refreshes: dict[str, Refresh] = {}
 
-        for key, outcome in (OUTCOMES if syncs is None else syncs).items():
+        chosen: Mapping[Any, Outcomes] = OUTCOMES if syncs is None else syncs
+        for key, outcome in chosen.items():
             self.add_sync(key, outcome)
 
     def add_sync(self, key: int | str, outcome: Outcome | Sequence[Outcome], **properties: Any) -> int:
@@ -101,12 +103,11 @@ class Workspace:
         :param properties: of the sync, by Census' names for them.
         :raises ValueError: when it cannot be.
         """
-        if not (isinstance(key, str) and key) and not (type(key) is int and 0 < key < 2**63):
-            raise ValueError(f"a sync is known by a whole number above 0 or a label, not {key!r}")
-        outcomes = [outcome] if isinstance(outcome, Outcome) else list(outcome)
-        if not outcomes or not all(isinstance(each, Outcome) for each in outcomes):
+        check_key(key)
+        several: list[Any] = list(outcome) if isinstance(outcome, (list, tuple)) else [outcome]
+        if not several or not all(isinstance(each, Outcome) for each in several):
             raise ValueError(f"the runs of {key!r} must have outcomes, such as completes(), not {outcome!r}")
-        self.outcomes[key] = outcomes
+        self.outcomes[key] = several
         sync = self.find_sync(key) or self._new_sync(key)
         sync.update(properties)
         sync_id: int = sync["id"]
