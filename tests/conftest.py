@@ -111,7 +111,7 @@ def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A local Census behind the connection ``census_default``."""
-    with Sandbox(pace=PACE) as sandbox:
+    with Sandbox(pace=PACE, strict=True) as sandbox:
         monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri)
         yield sandbox
 

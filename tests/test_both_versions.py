@@ -44,7 +44,7 @@ def version(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def census(version: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A local Census behind a connection for that version; nothing goes to the other one."""
-    with Sandbox(pace=0.02) as sandbox:
+    with Sandbox(pace=0.02, strict=True) as sandbox:
         uris = {"v1": sandbox.connection_uri, "v2": sandbox.connection_uri_v2}
         monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", uris[version])
         yield sandbox

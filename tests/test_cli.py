@@ -74,7 +74,7 @@ Run = Callable[..., list[Said]]
 @pytest.fixture
 def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A local Census in which a run goes on for as long as the commands take."""
-    with Sandbox() as sandbox:
+    with Sandbox(strict=True) as sandbox:
         monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri)
         yield sandbox
 
@@ -246,7 +246,7 @@ def test_an_error_is_one_sentence_and_exit_code_1(census: Sandbox, census_comman
 
 
 def test_the_connection_may_be_anywhere(airflow_db: str, census_commands: Run, tmp_path: Path) -> None:
-    with Sandbox() as census:
+    with Sandbox(strict=True) as census:
         fields = {"conn_type": "census", "host": census.url, "password": census.token}
         (tmp_path / "connections.json").write_text(json.dumps({"of_the_backend": fields}))
         add = ["connections", "add", "of_the_cli", "--conn-uri", census.connection_uri]

@@ -26,7 +26,7 @@ import pytest
 
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.sandbox import Sandbox
-from airflow_provider_census.sandbox.runs import BEHAVIORS
+from airflow_provider_census.sandbox.outcomes import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -145,7 +145,7 @@ def test_hook_blocks_give_what_the_page_says(
         exec(text, names)
         return names
 
-    assert run("def failures")["failures"].function(52) == [f"93: {BEHAVIORS[53].error['error_message']}"]
+    assert run("def failures")["failures"].function(52) == [f"93: {OUTCOMES[53].error['error_message']}"]
     run('get_source("snowflake")')
     assert "\n404 there is no source 'snowflake'\n" in "\n" + capsys.readouterr().out
     run("wait_for_refresh(")

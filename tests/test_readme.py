@@ -23,7 +23,7 @@ from airflow_provider_census.api.settings import DEFAULT_HOST
 from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import IF_RUNNING, CensusTriggerSyncOperator
-from airflow_provider_census.sandbox.runs import BEHAVIORS
+from airflow_provider_census.sandbox.outcomes import OUTCOMES
 from airflow_provider_census.sensors.census import CensusSyncRunSensor, CensusSyncSensor
 from airflow_provider_census.triggers.census import CensusSyncRunEventTrigger
 
@@ -206,7 +206,7 @@ def test_syncs_are_those_of_the_sandbox() -> None:
         int(sync_id): summary
         for sync_id, summary in table("docs/testing.md", "The sandbox, a local Census", "Sync")
     }
-    assert rows == {sync_id: behavior.summary for sync_id, behavior in BEHAVIORS.items()}
+    assert rows == {sync_id: behavior.summary for sync_id, behavior in OUTCOMES.items()}
 
 
 def test_examples_are_those_in_the_folder() -> None:

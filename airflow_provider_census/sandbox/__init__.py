@@ -1,17 +1,18 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""A local Census, for trying DAGs without an account.
+"""A local Census, for trying and testing DAGs without an account.
 
-In a test::
+In a test, with the fixture of the pytest plugin that comes with it::
 
-    from airflow_provider_census.sandbox import Sandbox
+    from airflow_provider_census.sandbox import completes, fails
 
-    with Sandbox(pace=0.1) as census:
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", census.connection_uri)
+    def test_nightly(census_sandbox):
+        census_sandbox.add_sync(90210, [fails("RATE_LIMIT"), completes(records=20)])
         ...  # run the DAG
-        assert [trigger.sync_id for trigger in census.triggers] == [52]
+        assert [trigger.sync_id for trigger in census_sandbox.triggers] == [90210, 90210]
 
-``census.connection_uri_v2`` leads to the same syncs and runs through API v2.
+or as a context manager, ``with Sandbox(syncs={90210: fails()}) as census:``.
+``connection_uri`` leads to it through API v1, ``connection_uri_v2`` to the same syncs and runs through v2.
 
 In a terminal: ``python -m airflow_provider_census.sandbox``.
 """
@@ -20,10 +21,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_census.sandbox.outcomes import (
+    Outcome,
+    cancelled,
+    completes,
+    fails,
+    never_ends,
+    rejects,
+    runs_for,
+    skipped,
+)
+
 if TYPE_CHECKING:
     from airflow_provider_census.sandbox.server import Sandbox
 
-__all__ = ["Sandbox"]
+__all__ = [
+    "Outcome",
+    "Sandbox",
+    "cancelled",
+    "completes",
+    "fails",
+    "never_ends",
+    "rejects",
+    "runs_for",
+    "skipped",
+]
 
 
 def __getattr__(name: str) -> Any:

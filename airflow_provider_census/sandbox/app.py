@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from airflow_provider_census.sandbox import pages
 from airflow_provider_census.sandbox.calls import Call, Refusal
 from airflow_provider_census.sandbox.operations import ROUTES, V1, V2, Operation
 from airflow_provider_census.sandbox.workspace import Workspace
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from airflow_provider_census.sandbox.workspace import Syncs
+
 log = logging.getLogger(__name__)
+
+LONGEST_BODY = 2**20  # bytes
+DEEPEST_BODY = 100  # lists and objects within each other
 
 
 @dataclass
@@ -65,6 +71,9 @@ class SandboxApp:
     :param personal_access_token: the only one that API v2 lets in.
     :param pace: every duration is multiplied by it; above 0.
     :param clock: gives the time in seconds since the epoch.
+    :param syncs: what the runs of each sync do, by id or label; the sandbox's own syncs unless given.
+    :param strict: whether there are no other syncs.
+    :param cancelled_as: the ``status`` of runs that are cancelled: ``completed`` or ``cancelled``.
     :ivar on_request: called with method and path of every request before it is answered.
     """
 
@@ -74,13 +83,17 @@ class SandboxApp:
         personal_access_token: str,
         pace: float = 1.0,
         clock: Callable[[], float] = time.time,
+        *,
+        syncs: Syncs | None = None,
+        strict: bool = False,
+        cancelled_as: str = "completed",
     ) -> None:
         if not pace > 0:
             raise ValueError(f"pace must be above 0, not {pace}")
         self.token = token
         self.personal_access_token = personal_access_token
         self.clock = clock
-        self.workspace = Workspace(lambda: self.clock(), pace)
+        self.workspace = Workspace(lambda: self.clock(), pace, syncs, strict, cancelled_as)
         self.on_request: Callable[[str, str], object] | None = None
         self.requests: list[tuple[str, str]] = []
         self.planned_failures: list[PlannedFailure] = []
@@ -92,32 +105,34 @@ class SandboxApp:
         """Note a request, tell ``on_request`` of it, then answer it."""
         request = Request(scope, receive)
         # Routed as it was sent: an escaped "/" belongs to a name, a plain one separates.
-        path = scope["raw_path"].decode("ascii")
-        body = await request.body()
+        path = scope["raw_path"].decode("latin-1")
         with self.lock:
             self.requests.append((request.method, path))
         if self.on_request is not None:
             # In a thread of its own, so that it may hold this answer back and no other.
             await asyncio.to_thread(self.on_request, request.method, path)
-        with self.lock:
-            response = self.answer(request, path, body)
+        response = await self.answer(request, path)
         log.info("%s %s %d", request.method, path, response.status_code)
         await response(scope, receive, send)
 
-    def answer(self, request: Request, path: str, body: bytes) -> Response:
+    async def answer(self, request: Request, path: str) -> Response:
         """A planned failure if one meets the request, else what its operation or a refusal says."""
-        for failure in self.planned_failures:
-            if failure.meets(request.method, path):
-                failure.times -= 1
-                return failure.response()
         try:
-            root = root_of(path)
-            self.check_token(root, request.headers.get("authorization", ""))
-            operation, parts = route(root, request.method, path)
-            call = Call(
-                root == V2, str(request.base_url), parts, request.query_params, json_body(request, body)
-            )
-            return operation(self.workspace, call)
+            with self.lock:
+                if not path.startswith("/api/"):
+                    return pages.answer(self.workspace, request, path)
+                for failure in self.planned_failures:
+                    if failure.meets(request.method, path):
+                        failure.times -= 1
+                        return failure.response()
+                root = root_of(path)
+                # Nothing is read from somebody who is not let in.
+                self.check_token(root, request.headers.get("authorization", ""))
+                operation, parts = route(root, request.method, path)
+            body = json_body(request, await body_of(request))
+            with self.lock:
+                call = Call(root == V2, str(request.base_url), parts, request.query_params, body)
+                return operation(self.workspace, call)
         except Refusal as refusal:
             return refusal.response()
 
@@ -166,6 +181,16 @@ def match(template: str, path: str) -> dict[str, str] | None:
     return parts
 
 
+async def body_of(request: Request) -> bytes:
+    """The body of a request; :class:`Refusal` (413) when it is too long."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LONGEST_BODY:
+            raise Refusal(413, f"the body is longer than {LONGEST_BODY} bytes")
+    return body
+
+
 def json_body(request: Request, body: bytes) -> dict[str, Any]:
     """The object in a body, empty when that is; :class:`Refusal` (415, 400) when it is no JSON object."""
     if not body:
@@ -174,8 +199,20 @@ def json_body(request: Request, body: bytes) -> dict[str, Any]:
         raise Refusal(415, "Content-Type must be application/json")
     try:
         content = json.loads(body)
-    except ValueError:
+        if is_deeper_than(DEEPEST_BODY, content):
+            raise Refusal(400, f"the body is nested deeper than {DEEPEST_BODY} levels")
+        # What cannot be sent back, such as NaN or half a character, is not taken in.
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
         raise Refusal(400, "the body is not JSON") from None
     if not isinstance(content, dict):
         raise Refusal(400, "the body must be a JSON object")
     return content
+
+
+def is_deeper_than(levels: int, content: Any) -> bool:
+    """Whether lists and objects are nested deeper than so many levels."""
+    if not isinstance(content, (dict, list)):
+        return False
+    inner = content.values() if isinstance(content, dict) else content
+    return levels == 0 or any(is_deeper_than(levels - 1, each) for each in inner)

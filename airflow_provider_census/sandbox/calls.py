@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -92,11 +93,15 @@ def page(
 
 
 def positive(name: str, call: Call, default: int) -> int:
-    """A whole number above 0 from the query, or the default; :class:`Refusal` (422) for anything else."""
+    """
+    A whole number above 0 from the query, or the default; :class:`Refusal` (422) for anything else.
+
+    0 is read as 1, as Census does.
+    """
     text = call.query.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
+    if not re.fullmatch("[0-9]{1,18}", text):
         raise Refusal(422, f"{name} must be a whole number above 0, not {text!r}")
-    return int(text)
+    return max(1, int(text))
 
 
 def without(item: Item, *names: str) -> Item:

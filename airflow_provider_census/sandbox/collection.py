@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -123,7 +124,7 @@ class Collection:
         item = {
             **given,
             **deepcopy(self.own),
-            "id": next(workspace.new_ids),
+            "id": workspace.new_id(),
             "created_at": now,
             "updated_at": now,
         }
@@ -170,6 +171,18 @@ class Destinations(Collection):
 
 class Syncs(Collection):
     """Syncs, the same in both versions of the API, but for the id of the destination."""
+
+    def find(self, workspace: Workspace, call: Call) -> Item:
+        """The sync that the path names, which springs up unless the sandbox is strict."""
+        name = call.path[self.noun]
+        if not re.fullmatch("[1-9][0-9]{0,18}", name) or (sync := workspace.sync(int(name))) is None:
+            raise Refusal(404, f"there is no sync {name!r}")
+        return sync
+
+    def delete(self, workspace: Workspace, call: Call) -> Response:
+        """Remove one, as any other, for good."""
+        workspace.deleted_syncs.add(self.find(workspace, call)["id"])
+        return super().delete(workspace, call)
 
     def show(self, item: Item, call: Call) -> Item:
         """A sync; in v2 its ``connection_id`` of the destination is the activation's."""

@@ -235,7 +235,8 @@ SYNC_DEFAULTS: dict[str, Any] = {
     "trigger_on_dbt_cloud_rebuild": False,
 }
 
-_TO_BRAZE: dict[str, Any] = {
+SYNC_TO_BRAZE: dict[str, Any] = {
+    **SYNC_DEFAULTS,
     "created_at": "2021-10-20T02:43:52.105Z",
     "updated_at": "2021-10-20T02:51:04.318Z",
     "operation": "upsert",
@@ -264,7 +265,7 @@ _TO_BRAZE: dict[str, Any] = {
 }
 
 SYNCS: list[dict[str, Any]] = [
-    {"id": sync_id, **SYNC_DEFAULTS, **_TO_BRAZE, "label": label}
+    {"id": sync_id, **SYNC_TO_BRAZE, "label": label}
     for sync_id, label in {
         52: "Completes",
         53: "Fails",
@@ -314,10 +315,6 @@ REASONS = (
 THROUGH_THE_API: dict[str, str] = {
     "ui_tag": "API",
     "ui_detail": "Triggered through the API of the sandbox",
-}
-ON_SCHEDULE: dict[str, str] = {
-    "ui_tag": "Schedule",
-    "ui_detail": "Started by the sandbox, as on the schedule of the sync",
 }
 _MANUALLY: dict[str, str] = {
     "ui_tag": "Manual",

@@ -34,7 +34,9 @@ def trigger_sync(workspace: Workspace, call: Call) -> Response:
     forced = force_full_sync(call)
     if forced and sync["operation"] == "append":
         raise Refusal(422, "an append sync cannot be forced to a full sync")
-    sync_run_id = workspace.runs.start(sync["id"], forced, data.THROUGH_THE_API)
+    sync_run_id = workspace.runs.start(
+        sync["id"], forced, data.THROUGH_THE_API, lambda: workspace.next_outcome(sync)
+    )
     workspace.triggers.append(Trigger(sync["id"], sync_run_id, forced))
     return success({"sync_run_id": sync_run_id})
 
@@ -64,9 +66,7 @@ def get_sync_run(workspace: Workspace, call: Call) -> Response:
 
 def cancel_sync_run(workspace: Workspace, call: Call) -> Response:
     """Cancel a run; one that is over gets the same answer, and stays as it ended."""
-    sync_run_id = workspace.runs.shown(call.path["sync_run"])["id"]
-    workspace.runs.cancel(sync_run_id)
-    workspace.cancels.append(sync_run_id)
+    workspace.cancel(workspace.runs.shown(call.path["sync_run"])["id"])
     return JSONResponse({"status": "cancelled", "data": {}})
 
 

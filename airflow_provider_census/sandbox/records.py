@@ -89,6 +89,13 @@ def chosen(run: SyncRun, now: float, call: Call) -> list[int]:
     ]
 
 
+def reasons(run: SyncRun, now: float) -> list[tuple[str, str]]:
+    """Status and reason of every row so far that was not synced."""
+    does = run.behavior
+    synced = does.source_records - does.records_failed - does.records_invalid
+    return [outcome(run, number) for number in range(synced, run.counts(now)["records_processed"] or 0)]
+
+
 def choice(name: str, call: Call) -> str | None:
     """What the query filters by; :class:`Refusal` (422) when that is nothing that rows can have."""
     value = call.query.get(name)

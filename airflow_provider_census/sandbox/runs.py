@@ -16,9 +16,10 @@ What the fields of a run say depends on its ``status``:
     ``records_processed``, ``records_updated``, ``records_failed`` and ``completed_at`` are null.
 ``skipped``
     As ``queued``: this run did nothing.
-``cancelled``
+``completed`` with ``canceled``
     ``canceled`` is true, as it was since somebody asked, ``status`` notwithstanding; the counts say how
-    far the run came; ``completed_at`` is null.
+    far the run came. That is the published form; where the sandbox is told to say ``cancelled``, as one
+    client expects it, ``completed_at`` is null.
 
 ``records_invalid`` is 0 rather than null before a run completes. Only failed runs have ``error_...``.
 """
@@ -27,53 +28,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_census.sandbox import data
 from airflow_provider_census.sandbox.calls import Refusal
+from airflow_provider_census.sandbox.outcomes import Outcome, ending, skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 WINDING_DOWN = 1.0  # seconds at pace 1 between `canceled: true` and the end of the run
 
-ENDS = ("completed", "failed", "skipped", "cancelled")  # every `status` of a run that is over
-
-
-@dataclass(frozen=True)
-class Behavior:
-    """What every run of a sync does; times are seconds at pace 1."""
-
-    summary: str
-    ends: str = "completed"
-    queued_for: float = 1.0
-    working_for: float = 4.0
-    canceled_after: float = math.inf
-    source_records: int = 1000
-    records_failed: int = 0
-    records_invalid: int = 0
-    reasons: tuple[str, ...] = data.REASONS
-    error: Mapping[str, str | None] = field(default_factory=lambda: data.NO_ERROR)
-
-
-COMPLETES = Behavior("completes after 5 seconds")
-SKIPPED = Behavior("is always skipped, as if an earlier run were running", ends="skipped", working_for=0)
-
-BEHAVIORS: dict[int, Behavior] = {
-    52: COMPLETES,
-    53: Behavior("fails after 5 seconds with JSON_ARRAY_ERROR", ends="failed", error=data.JSON_ARRAY_ERROR),
-    54: SKIPPED,
-    55: Behavior(
-        "completes after 5 seconds, with 3 records rejected by the destination and 2 invalid",
-        records_failed=3,
-        records_invalid=2,
-    ),
-    56: Behavior("is canceled by somebody halfway", canceled_after=3.0),
-    57: Behavior("works for half an hour, or until it is canceled", working_for=1800.0),
-    58: Behavior("has completed when it is first read", queued_for=0, working_for=0),
-}
+BLOCKED = skipped()  # the outcome of a run that is started while another one of its sync is running
 
 
 @dataclass
@@ -84,7 +52,7 @@ class SyncRun:
     sync_id: int
     full_sync: bool
     reason: Mapping[str, str]
-    behavior: Behavior
+    behavior: Outcome
     pace: float
     created_at: float
 
@@ -113,22 +81,16 @@ class SyncRun:
         # Too late when it is not before `ends_at`, and without effect then.
         self.canceled_at = min(self.canceled_at, now)
 
-    def finish(self, now: float, ends: str, records_failed: int, records_invalid: int) -> None:
-        """End now, otherwise than the behavior says."""
-        if ends == "cancelled":
+    def finish(self, now: float, behavior: Outcome) -> None:
+        """End now, in the way of this behavior, whose times do not count."""
+        if math.isfinite(behavior.canceled_after):
             self.canceled_at, self.winds_down_for = min(self.canceled_at, now), 0.0
             return
-        self.behavior = replace(
-            self.behavior,
-            ends=ends,
-            records_failed=records_failed,
-            records_invalid=records_invalid,
-            error=data.JSON_ARRAY_ERROR if ends == "failed" else data.NO_ERROR,
-        )
+        self.behavior = behavior
         self.begins_at, self.ends_at, self.canceled_at = min(self.begins_at, now), now, math.inf
 
     def status(self, now: float) -> str:
-        """What Census gives as ``status``: ``queued``, ``working`` or one of ``ENDS``."""
+        """What Census gives as ``status``: ``queued``, ``working``, or how the run ended."""
         if self.is_cut_short and self.is_over(now):
             return "cancelled"
         if not self.has_begun(now):
@@ -175,19 +137,23 @@ class SyncRun:
         rejected, invalid = self.behavior.records_failed, self.behavior.records_invalid
         return counted(total, total, total - rejected - invalid, rejected, invalid)
 
-    def as_census(self, now: float) -> dict[str, Any]:
-        """This run in the form of ``GET /sync_runs/{id}``."""
+    def as_census(self, now: float, cancelled_as: str) -> dict[str, Any]:
+        """This run in the form of ``GET /sync_runs/{id}``.
+
+        :param cancelled_as: its ``status`` once it is cancelled.
+        """
         status = self.status(now)
+        shown = cancelled_as if status == "cancelled" else status
         run = {
             "id": self.id,
             "sync_id": self.sync_id,
             **self.counts(now),
             "created_at": timestamp(self.created_at),
             "updated_at": timestamp(self.created_at if status == "queued" else min(now, self.stops_at)),
-            "completed_at": timestamp(self.stops_at) if status == "completed" else None,
+            "completed_at": timestamp(self.stops_at) if shown == "completed" else None,
             "scheduled_execution_time": None,
             **(self.behavior.error if status == "failed" else data.NO_ERROR),
-            "status": status,
+            "status": shown,
             "canceled": self.is_cut_short and now >= self.canceled_at,
             "full_sync": self.full_sync,
             "sync_trigger_reason": self.reason,
@@ -198,34 +164,45 @@ class SyncRun:
 
 
 class SyncRuns:
-    """All runs of a sandbox, those of the document among them.
+    """All runs of a sandbox.
 
     :param clock: gives the time in seconds since the epoch.
     :param pace: every duration is multiplied by it.
+    :param history: runs of long ago, as Census gives them, oldest first.
+    :param cancelled_as: the ``status`` of runs that are cancelled: ``completed`` or ``cancelled``.
     """
 
-    def __init__(self, clock: Callable[[], float], pace: float) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        pace: float,
+        history: list[dict[str, Any]],
+        cancelled_as: str,
+    ) -> None:
         self.clock = clock
         self.pace = pace
+        self.history = history
+        self.cancelled_as = cancelled_as
         self._runs: dict[int, SyncRun] = {}
         self._ids = itertools.count(data.FIRST_SYNC_RUN_ID)
 
-    def start(self, sync_id: int, full_sync: bool, reason: Mapping[str, str], like: int | None = None) -> int:
+    def start(
+        self, sync_id: int, full_sync: bool, reason: Mapping[str, str], behavior: Callable[[], Outcome]
+    ) -> int:
         """
         Start a run, and return its id.
 
-        :param like: the sync whose runs it behaves like; its own unless given.
+        :param behavior: asked for what it does, unless it is skipped because another one is running.
         """
-        busy = self._is_busy(sync_id)
-        behavior = SKIPPED if busy else BEHAVIORS.get(sync_id if like is None else like, COMPLETES)
-        run = SyncRun(next(self._ids), sync_id, full_sync, reason, behavior, self.pace, self.clock())
+        does = BLOCKED if self._is_busy(sync_id) else behavior()
+        run = SyncRun(next(self._ids), sync_id, full_sync, reason, does, self.pace, self.clock())
         self._runs[run.id] = run
         return run.id
 
     def _is_busy(self, sync_id: int) -> bool:
         now = self.clock()
         return any(
-            run.sync_id == sync_id and run.behavior is not SKIPPED and not run.is_over(now)
+            run.sync_id == sync_id and run.behavior.ends != "skipped" and not run.is_over(now)
             for run in self._runs.values()
         )
 
@@ -234,20 +211,22 @@ class SyncRuns:
         if sync_run_id in self._runs:
             self._runs[sync_run_id].cancel(self.clock())
 
-    def finish(self, sync_run_id: int, ends: str, records_failed: int, records_invalid: int) -> None:
-        """End a run now; :class:`ValueError` when it has ended, or was never started."""
-        now = self.clock()
-        if sync_run_id not in self._runs or self._runs[sync_run_id].is_over(now):
+    def finish(self, sync_run_id: int, status: str | Outcome, rejected: int, invalid: int) -> None:
+        """End a run now; :class:`ValueError` when it has ended, or was never started, or cannot end so."""
+        now, run = self.clock(), self._runs.get(sync_run_id)
+        if run is None or run.is_over(now):
             raise ValueError(f"no sync run {sync_run_id} is queued or working")
-        self._runs[sync_run_id].finish(now, ends, records_failed, records_invalid)
+        if isinstance(status, str):
+            status = ending(status, run.behavior.source_records, rejected, invalid)
+        run.finish(now, status)
 
     def started(self) -> list[dict[str, Any]]:
         """Every run that was started, oldest first, as it is now."""
         now = self.clock()
-        return [run.as_census(now) for run in self._runs.values()]
+        return [run.as_census(now, self.cancelled_as) for run in self._runs.values()]
 
     def started_here(self, sync_run_id: int) -> SyncRun | None:
-        """A run by its id; None for one that is not there, and for those of the document."""
+        """A run by its id; None for one that is not there, and for those of long ago."""
         return self._runs.get(sync_run_id)
 
     def shown(self, sync_run_id: str) -> dict[str, Any]:
@@ -258,8 +237,8 @@ class SyncRuns:
         raise Refusal(404, f"there is no sync run {sync_run_id!r}")
 
     def oldest_first(self) -> list[dict[str, Any]]:
-        """Every run as it is now, those of the document among them."""
-        return [*data.SYNC_RUNS, *self.started()]
+        """Every run as it is now, those of long ago among them."""
+        return [*self.history, *self.started()]
 
 
 def timestamp(seconds: float) -> str:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import socket
 import threading
@@ -15,16 +16,19 @@ from urllib.parse import quote, urlencode
 import uvicorn
 
 from airflow_provider_census.sandbox.app import PlannedFailure, SandboxApp
-from airflow_provider_census.sandbox.data import GROUP_ID, ON_SCHEDULE
-from airflow_provider_census.sandbox.runs import ENDS
+from airflow_provider_census.sandbox.data import GROUP_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from starlette.types import ASGIApp
 
-    from airflow_provider_census.sandbox.workspace import Trigger
+    from airflow_provider_census.sandbox.outcomes import Outcome
+    from airflow_provider_census.sandbox.workspace import Syncs, Trigger
+
+
+log = logging.getLogger(__name__)
 
 
 class Sandbox:
@@ -38,7 +42,15 @@ class Sandbox:
     :param pace: every duration, in seconds, is multiplied by it; 0.1 is ten times faster.
     :param personal_access_token: the only token that API v2 lets in.
     :param clock: what the sandbox takes for the time, in seconds since the epoch.
-    :raises ValueError: when ``pace`` is not above 0.
+    :param syncs: your syncs, by id or label, each with what its runs do, such as
+        ``{90210: completes(), "Nightly contacts": fails("RATE_LIMIT"), 7: [fails(), completes()]}``: an
+        outcome, or several, one for each run, of which the last one goes on. Unless given, the sandbox has
+        seven of its own.
+    :param strict: whether there are no other syncs; else each one that is asked for by its id springs up,
+        and its runs complete.
+    :param cancelled_as: the ``status`` of a run that is cancelled: ``completed``, as Census publishes it
+        beside ``canceled``, or ``cancelled``, as some clients expect it.
+    :raises ValueError: when ``pace`` is not above 0, or a sync or ``cancelled_as`` cannot be.
 
     Entering the block raises :class:`OSError` when the address cannot be listened on.
     """
@@ -52,15 +64,33 @@ class Sandbox:
         *,
         personal_access_token: str = "sandbox-personal-access-token",
         clock: Callable[[], float] = time.time,
+        syncs: Syncs | None = None,
+        strict: bool = False,
+        cancelled_as: str = "completed",
     ) -> None:
         self.host = host
         self.port = port
-        self._app = SandboxApp(token, personal_access_token, pace, clock)
+        self._app = SandboxApp(
+            token,
+            personal_access_token,
+            pace,
+            clock,
+            syncs=syncs,
+            strict=strict,
+            cancelled_as=cancelled_as,
+        )
         self._serving: AbstractContextManager[int] | None = None
 
     def __enter__(self) -> Sandbox:
         self._serving = serving(self._app, self.host, self.port)
         self.port = self._serving.__enter__()
+        if not is_loopback(self.host):
+            log.warning(
+                "The Census sandbox listens on %s port %d, for every machine that reaches this one. "
+                "It is made up and holds no secret, but anybody may start and cancel its runs.",
+                self.host,
+                self.port,
+            )
         return self
 
     def __exit__(
@@ -145,7 +175,9 @@ class Sandbox:
 
     @property
     def _authority(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        # Who listens on every address is reached on this one.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        host = f"[{host}]" if ":" in host else host
         return f"{host}:{self.port}"
 
     @property
@@ -172,12 +204,33 @@ class Sandbox:
         with self._app.lock:
             return list(self._app.requests)
 
-    def start_run(self, sync_id: int, *, full_sync: bool = False, like: int | None = None) -> int:
-        """Start a run as Census' own schedule does: without a request, so it is not in :attr:`triggers`.
+    def add_sync(self, sync: int | str, outcome: Outcome | Sequence[Outcome], **properties: Any) -> int:
+        """See to it that there is a sync, and what its runs to come do.
+
+        :param sync: its id or label; one that is there already is changed.
+        :param outcome: what its runs do; of several, one for each run, of which the last one goes on.
+        :param properties: of the sync, by Census' names for them, such as ``operation="mirror"``.
+        :return: its id.
+        :raises ValueError: when it cannot be.
+        """
+        with self._app.lock:
+            return self._app.workspace.add_sync(sync, outcome, **properties)
+
+    def start_run(
+        self,
+        sync_id: int | str,
+        *,
+        reason: str = "Schedule",
+        full_sync: bool = False,
+        like: int | None = None,
+    ) -> int:
+        """Start a run without a request, so that it is not in :attr:`triggers`: as Census' own schedule does.
 
         As in Census, it is skipped while another run of the sync is running.
 
-        :param sync_id: the sync; it says what the run does, unless :meth:`finish_run` ends it before.
+        :param sync_id: the sync, by id or label; it says what the run does, unless :meth:`finish_run` ends it
+            before.
+        :param reason: why it is started, the run's ``sync_trigger_reason``, such as ``Manual``.
         :param full_sync: whether the run is a full sync.
         :param like: the sync whose runs it behaves like; its own unless given.
         :return: the id of the run.
@@ -185,14 +238,21 @@ class Sandbox:
         """
         with self._app.lock:
             workspace = self._app.workspace
-            if all(sync["id"] != sync_id for sync in workspace.items["syncs"]):
-                raise ValueError(f"there is no sync {sync_id}")
-            return workspace.runs.start(sync_id, full_sync, ON_SCHEDULE, like)
+            started, model = (workspace.sync(key) for key in (sync_id, sync_id if like is None else like))
+            if started is None or model is None:
+                raise ValueError(f"there is no sync {sync_id if started is None else like!r}")
+            detail = "Started by the sandbox, without a request"
+            return workspace.runs.start(
+                started["id"],
+                full_sync,
+                {"ui_tag": reason, "ui_detail": detail},
+                lambda: workspace.next_outcome(model),
+            )
 
     def finish_run(
         self,
         sync_run_id: int,
-        status: str = "completed",
+        status: str | Outcome = "completed",
         *,
         records_failed: int = 0,
         records_invalid: int = 0,
@@ -200,13 +260,12 @@ class Sandbox:
         """End a run now, whoever started it.
 
         :param sync_run_id: the run.
-        :param status: how it ends: ``completed``, ``failed``, ``skipped`` or ``cancelled``.
-        :param records_failed: how many records the destination rejected, if it is completed.
-        :param records_invalid: how many records were invalid, if it is completed.
+        :param status: how it ends: ``completed``, ``failed``, ``skipped`` or ``cancelled``, or an outcome
+            such as ``fails("RATE_LIMIT")``.
+        :param records_failed: how many records the destination rejected, if it is ``completed``.
+        :param records_invalid: how many records were invalid, if it is ``completed``.
         :raises ValueError: when no such run is queued or working, or none can end so.
         """
-        if status not in ENDS:
-            raise ValueError(f"status must be one of {', '.join(ENDS)}, not {status!r}")
         with self._app.lock:
             self._app.workspace.runs.finish(sync_run_id, status, records_failed, records_invalid)
 
@@ -245,6 +304,14 @@ class Sandbox:
             self._app.planned_failures.clear()
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 @contextmanager
 def serving(app: ASGIApp, host: str, port: int) -> Iterator[int]:
     """Answer calls from a thread while the block lasts; gives the port."""
@@ -253,6 +320,7 @@ def serving(app: ASGIApp, host: str, port: int) -> Iterator[int]:
             uvicorn.Config(
                 app,
                 http="h11",
+                ws="none",
                 loop="asyncio",
                 lifespan="off",
                 access_log=False,

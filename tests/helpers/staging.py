@@ -71,5 +71,5 @@ class Stage:
 
     def caller(self, pace: float = 1.0) -> Caller:
         clock = Clock()
-        self.app = SandboxApp(TOKEN, PERSONAL_ACCESS_TOKEN, pace, clock)
+        self.app = SandboxApp(TOKEN, PERSONAL_ACCESS_TOKEN, pace, clock, strict=True)
         return Caller(f"http://127.0.0.1:{self.port}", clock)

@@ -31,5 +31,5 @@ def census(stage: Stage) -> Caller:
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
+    with Sandbox(strict=True) as sandbox:
         yield sandbox

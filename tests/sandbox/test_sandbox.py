@@ -22,7 +22,7 @@ from staging import START, TOKEN, Caller, Stage
 from airflow_provider_census.sandbox import Sandbox
 from airflow_provider_census.sandbox.__main__ import main
 from airflow_provider_census.sandbox.data import STEPS
-from airflow_provider_census.sandbox.runs import BEHAVIORS
+from airflow_provider_census.sandbox.outcomes import OUTCOMES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +72,7 @@ def call(sandbox: Sandbox, method: str, path: str, **options: Any) -> requests.R
 
 @pytest.mark.parametrize(
     ("path", "ids"),
-    [("/sources", [4, 10]), ("/destinations", [12, 6, 15, 14]), ("/syncs", list(BEHAVIORS))],
+    [("/sources", [4, 10]), ("/destinations", [12, 6, 15, 14]), ("/syncs", list(OUTCOMES))],
 )
 def test_lists_hold_what_the_documentation_lists(census: Caller, path: str, ids: list[int]) -> None:
     assert [item["id"] for item in census.data(path)] == ids
@@ -206,6 +206,13 @@ def test_runs_come_in_pages(
     }
 
 
+def test_page_0_is_the_first(census: Caller) -> None:
+    answer = census.call("GET", "/syncs/52/sync_runs", params={"page": "0", "per_page": 2}).json()
+
+    assert [run["id"] for run in answer["data"]] == [94, 93]
+    assert answer["pagination"]["page"] == 1
+
+
 def test_runs_come_oldest_first_when_asked(census: Caller) -> None:
     assert [run["id"] for run in census.data("/syncs/52/sync_runs", order="asc")] == [92, 93, 94]
 
@@ -220,7 +227,9 @@ def test_a_page_never_holds_more_than_100(census: Caller) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"per_page": "0"}, {"per_page": "many"}, {"page": "-1"}, {"page": "0"}, {"order": "newest"}]
+    "wrong",
+    [{"per_page": "many"}, {"page": "-1"}, {"page": "9" * 5000}, {"order": "newest"}],
+    ids=lambda wrong: next(iter(wrong)),
 )
 def test_a_page_that_makes_no_sense_is_refused(census: Caller, wrong: dict[str, str]) -> None:
     answer = census.call("GET", "/syncs/52/sync_runs", params=wrong)
@@ -351,9 +360,9 @@ def test_a_run_that_works_walks_through_the_steps_and_processes_more_and_more(ce
         pytest.param(
             56,
             {
-                "status": "cancelled",
+                "status": "completed",
                 "canceled": True,
-                "completed_at": None,
+                "completed_at": "2023-11-14T22:13:24.000Z",
                 "updated_at": "2023-11-14T22:13:24.000Z",
                 "records_processed": 500,
                 "records_updated": 500,
@@ -402,8 +411,18 @@ def test_a_canceled_run_says_so_while_its_status_is_still_working(census: Caller
         ("working", False),
         ("working", True),
         ("working", True),
-        ("cancelled", True),
+        ("completed", True),
     ]
+
+
+def test_a_canceled_run_has_the_status_that_one_client_expects_if_asked_for() -> None:
+    with Sandbox(cancelled_as="cancelled", clock=lambda: START) as sandbox:
+        sync_run_id = sandbox.start_run(57)
+        sandbox.finish_run(sync_run_id, "cancelled")
+
+        run = run_of(sandbox, sync_run_id)
+
+    assert (run["status"], run["canceled"], run["completed_at"]) == ("cancelled", True, None)
 
 
 def test_a_cancellation_stops_a_long_run(census: Caller) -> None:
@@ -414,7 +433,7 @@ def test_a_cancellation_stops_a_long_run(census: Caller) -> None:
 
     assert (answer.status_code, answer.json()) == (200, {"status": "cancelled", "data": {}})
     stopped = census.run(sync_run_id, after=1000)
-    assert (stopped["status"], stopped["canceled"], stopped["records_processed"]) == ("cancelled", True, 500)
+    assert (stopped["status"], stopped["canceled"], stopped["records_processed"]) == ("completed", True, 500)
 
 
 def test_a_run_canceled_in_the_queue_never_works(census: Caller) -> None:
@@ -423,7 +442,7 @@ def test_a_run_canceled_in_the_queue_never_works(census: Caller) -> None:
 
     seen = [census.run(sync_run_id, after=after) for after in (0.5, 1.0)]
 
-    assert [(run["status"], run["canceled"]) for run in seen] == [("queued", True), ("cancelled", True)]
+    assert [(run["status"], run["canceled"]) for run in seen] == [("queued", True), ("completed", True)]
     assert seen[-1]["records_processed"] is None
 
 
@@ -442,7 +461,7 @@ def test_canceling_again_does_not_keep_a_run_alive(census: Caller) -> None:
         census.clock.now = START + after
         census.call("POST", f"/sync_runs/{sync_run_id}/cancel")
 
-    assert census.run(sync_run_id, after=11.0)["status"] == "cancelled"
+    assert census.run(sync_run_id, after=11.0)["status"] == "completed"
 
 
 def test_a_run_is_skipped_while_an_earlier_one_of_its_sync_goes_on(census: Caller) -> None:
@@ -762,7 +781,7 @@ def test_a_run_of_a_sync_that_is_not_there_cannot_be_started(sandbox: Sandbox) -
         ),
         ("failed", {}, {"records_updated": None, "error_code": "JSON_ARRAY_ERROR", "completed_at": None}),
         ("skipped", {}, {"source_record_count": None, "completed_at": None, **NO_ERROR}),
-        ("cancelled", {}, {"canceled": True, "records_processed": 500, "completed_at": None}),
+        ("cancelled", {}, {"canceled": True, "records_processed": 500, "records_updated": 500}),
     ],
 )
 def test_a_run_is_finished_at_once_in_the_way_asked_for(
@@ -776,7 +795,10 @@ def test_a_run_is_finished_at_once_in_the_way_asked_for(
 
     run = run_of(sandbox, sync_run_id)
     assert run | ends == run
-    assert (run["status"], run["updated_at"]) == (status, "2023-11-14T22:28:21.000Z")
+    assert (run["status"], run["updated_at"]) == (
+        "completed" if status == "cancelled" else status,
+        "2023-11-14T22:28:21.000Z",
+    )
     assert run_of(sandbox, sandbox.start_run(57))["status"] == "queued", "the next one is not skipped"
     assert sandbox.cancels == []
 
@@ -946,7 +968,7 @@ def test_the_command_says_how_to_reach_it_and_ends_quietly(ending: signal.Signal
         "export AIRFLOW_CONN_CENSUS_DEFAULT='census://:sandbox-personal-access-token@"
         f"{address}/http?api_version=v2&group_id=wandering_aimlessly'\n" in said
     )
-    for sync_id, behavior in BEHAVIORS.items():
+    for sync_id, behavior in OUTCOMES.items():
         assert f"{sync_id}  {behavior.summary}\n" in said
     assert (process.returncode, rest) == (0, "")
     assert [line.split(maxsplit=2)[2] for line in log.splitlines()] == ["GET /api/v1/sources 200"]
