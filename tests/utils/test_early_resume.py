@@ -17,7 +17,6 @@ from airflow_provider_census.exceptions import CensusTimeoutError
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 from airflow_provider_census.sensors.census import CensusSyncRunSensor, CensusSyncSensor
-from airflow_provider_census.triggers import base
 from airflow_provider_census.triggers import census as triggers
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger
 from airflow_provider_census.utils import early_resume
