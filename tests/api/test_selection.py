@@ -125,7 +125,7 @@ def test_a_sync_is_selected_by_what_it_says_or_refers_to(
     [
         ({"table": "a", "model": "b"}, "only one of table and model"),
         ({"table": ""}, "table must be a non-empty string, not ''"),
-        ({"label": 5}, "label must be a non-empty string, not 5"),
+        ({"label": True}, "label must be a non-empty string, not True"),
         ({"source": 0}, "source must be an id .* or a slug .* not 0"),
         ({"destination": True}, "destination must be"),
         ({"paused": "yes"}, "paused must be True or False, not 'yes'"),
