@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -13,13 +14,19 @@ from airflow_provider_census.api import endpoints, responses
 from airflow_provider_census.exceptions import CensusApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from airflow_provider_census.api.flow import Flow
     from airflow_provider_census.api.request import Request
     from airflow_provider_census.api.responses import Page
 
 T = TypeVar("T")
+
+MAX_PAGES = 2_000
+"""Pages of a list that are read at most: of a hundred items each, as long as nobody asks for less."""
+
+MAX_TIME = 600.0
+"""Seconds that reading a list as a whole may take."""
 
 
 def fetch_all(request: Request[list[T]], base_url: str) -> Flow[list[T]]:
@@ -38,11 +45,24 @@ class Pages:
 
     :param request: the paged request.
     :param base_url: the host of the connection; no page is read from another one.
+    :param within: seconds in which all must be read; ``None`` where the caller takes its time for each page.
+    :param now: a clock, in seconds.
     :ivar next: what to request next; ``None`` at the end.
     """
 
-    def __init__(self, request: Request[Any], base_url: str) -> None:
+    def __init__(
+        self,
+        request: Request[Any],
+        base_url: str,
+        *,
+        within: float | None = MAX_TIME,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.next: Request[Page[Any]] | None = first_page(request)
+        self._now = now
+        self._within = within
+        self._began = now()
+        self._items = 0
         self._base_url = base_url
         self._previous: int | None = None
         self._guessed = False
@@ -64,11 +84,27 @@ class Pages:
                 return []
             raise _endless(self.next, "a page repeats the one before it")
         following = next_page(self.next, page, self._base_url)
-        if following is not None and _query(following) in self._requested:
-            raise _endless(following, "a page leads back to one before it")
+        self._items += len(page.items)
+        if following is not None:
+            self._check_bounds(following, page)
         self._guessed = not page.numbered
         self.next, self._previous = following, trace
         return page.items
+
+    def _check_bounds(self, following: Request[Any], page: Page[Any]) -> None:
+        """
+        Check that another page can be one of a list that has an end.
+
+        :raises CensusApiError: if it cannot.
+        """
+        if _query(following) in self._requested:
+            raise _endless(following, "a page leads back to one before it")
+        if page.total is not None and self._items >= page.total:
+            raise _endless(following, f"all of its {page.total} items have come, and another page follows")
+        if len(self._requested) >= MAX_PAGES:
+            raise _endless(following, f"there are more than {MAX_PAGES} pages")
+        if self._within is not None and self._now() - self._began > self._within:
+            raise _endless(following, f"{len(self._requested)} pages took more than {self._within:g} s")
 
 
 def _query(request: Request[Any]) -> str:
@@ -94,8 +130,9 @@ def next_page(request: Request[Page[Any]], page: Page[Any], base_url: str) -> Re
     if page.number is not None and number and page.number != number:
         raise _endless(request, f"asked for page {number}, Census sent page {page.number}")
     if page.next_page is not None:
-        if page.next_page <= number:
-            raise _endless(request, f"after page {number} comes page {page.next_page}")
+        if page.next_page <= number or page.next_page > (page.last_page or page.next_page):
+            of = "" if page.last_page is None else f" of {page.last_page}"
+            raise _endless(request, f"after page {number}{of} comes page {page.next_page}")
         return _with(request, {"page": page.next_page})
     if page.next_url is not None:
         try:

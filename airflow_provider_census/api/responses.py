@@ -115,6 +115,8 @@ class Page(Generic[T]):
     :ivar next_page: the number of the next page; ``None`` on the last one, and where Census does not say.
     :ivar next_url: the address of the next page, where Census says so.
     :ivar numbered: whether the response says what comes next at all.
+    :ivar last_page: the number of the last page, where Census says so.
+    :ivar total: how many items the list has, where Census says so.
     """
 
     items: list[T]
@@ -122,6 +124,8 @@ class Page(Generic[T]):
     next_page: int | None = None
     next_url: str | None = None
     numbered: bool = False
+    last_page: int | None = None
+    total: int | None = None
 
 
 def parse(request: Request[T], response: HTTPResponse, hints: Mapping[int, str] | None = None) -> Response[T]:
@@ -283,7 +287,12 @@ def page(body: JsonObject) -> Page[Any]:
             next_url = pagination["next"]
         if "next_page" in pagination:
             return Page(
-                items, _number(pagination, "page"), next_page=_number(pagination, "next_page"), numbered=True
+                items,
+                _number(pagination, "page"),
+                next_page=_number(pagination, "next_page"),
+                numbered=True,
+                last_page=to_id(pagination.get("last_page")),
+                total=to_id(pagination.get("total_records")),
             )
     if next_url is not None and not isinstance(next_url, str):
         raise TypeError(f"next should be a URL, it is {_json(next_url)}")

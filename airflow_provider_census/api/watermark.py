@@ -25,35 +25,44 @@ class Watermark:
     """
     Up to where the runs of a sync have been reported.
 
-    The highest id alone would lose a long run that ends after one that was created later.
+    The highest id alone would lose a long run that ends after one that was created later, and, should Census
+    once send an id that is too high, all runs from then on.
 
     :ivar since: a run that ended before does not count, in seconds since the epoch.
     :ivar newest: the highest id among the runs that were read; ``None`` before any was.
     :ivar open: ids of those among them that had not ended, or not been reported.
+    :ivar created: when the last of them was created, in seconds since the epoch; ``None`` if that is unknown.
     """
 
     since: float
     newest: int | None = None
     open: frozenset[int] = frozenset()
+    created: float | None = None
 
     @classmethod
     def parse(cls, stored: Any) -> Watermark | None:
         """Read what :meth:`as_dict` gave, also by another release; ``None`` if it is no watermark."""
         try:
             since, newest, still_open = float(stored["since"]), stored["newest"], frozenset(stored["open"])
+            created = None if stored.get("created") is None else float(stored["created"])
         except (TypeError, KeyError, ValueError):
             return None
         ids = still_open if newest is None else {newest, *still_open}
-        return cls(since, newest, still_open) if all(isinstance(each, int) for each in ids) else None
+        return cls(since, newest, still_open, created) if all(isinstance(each, int) for each in ids) else None
 
     def as_dict(self) -> dict[str, Any]:
         """Give the watermark as JSON."""
-        return {"since": self.since, "newest": self.newest, "open": sorted(self.open)}
+        return {
+            "since": self.since,
+            "newest": self.newest,
+            "open": sorted(self.open),
+            "created": self.created,
+        }
 
     def is_within(self, runs: Runs) -> bool:
         """Tell whether no run below the newest ones that were read can be new, except an open one."""
         if self.newest is not None:
-            return any(run_id <= self.newest for run_id in runs)
+            return any(not self._is_newer(run_id, run) for run_id, run in runs.items())
         # Runs of a sync follow each other: what comes before one that ended too early ended even earlier.
         return any(
             sync_runs.outcome(run) not in {None, "skipped"} and self._is_past(run) for run in runs.values()
@@ -70,7 +79,7 @@ class Watermark:
         new: list[Run] = []
         still_open: set[int] = set()
         for run_id, run in sorted(runs.items()):
-            if self.newest is not None and run_id <= self.newest and run_id not in self.open:
+            if run_id not in self.open and not self._is_newer(run_id, run):
                 continue
             if sync_runs.outcome(run) is None:
                 still_open.add(run_id)
@@ -78,11 +87,18 @@ class Watermark:
                 still_open.add(run_id)
                 new.append(run)
         newest = max([*runs, *([] if self.newest is None else [self.newest])], default=None)
-        return new, Watermark(self.since, newest, frozenset(still_open))
+        created = max(filter(None, [self.created, *map(_created, runs.values())]), default=None)
+        return new, Watermark(self.since, newest, frozenset(still_open), created)
 
     def reported(self, runs: Iterable[Run]) -> Watermark:
         """Give the watermark as of when runs have been reported."""
         return replace(self, open=self.open - {run["id"] for run in runs})
+
+    def _is_newer(self, run_id: int, run: Run) -> bool:
+        """Tell whether a run is none of those that were read."""
+        if self.newest is None or run_id > self.newest:
+            return True
+        return self.created is not None and (_created(run) or 0.0) > self.created
 
     def _is_past(self, run: Run) -> bool:
         # Only a completed run has a completed_at; an end at an unknown time counts as long ago.
@@ -91,6 +107,18 @@ class Watermark:
             if moments is not None:
                 return moments[0] < self.since
         return True
+
+
+def _created(run: Run) -> float | None:
+    moments = sync_runs.time_range(run, "created_at")
+    return None if moments is None else moments[0]
+
+
+def _is_newest_first(runs: Runs) -> bool:
+    """Tell whether Census heeds the order, by id or by time, such that no newer run follows."""
+    ids, moments = list(runs), [_created(run) for run in runs.values()]
+    known = [moment for moment in moments if moment is not None]
+    return ids == sorted(ids, reverse=True) or moments == sorted(known, reverse=True)
 
 
 def read_runs(sync_id: int | str, watermark: Watermark, base_url: str, known: Runs) -> Flow[Runs]:
@@ -108,13 +136,12 @@ def read_runs(sync_id: int | str, watermark: Watermark, base_url: str, known: Ru
         # The first request of a poll is not retried: the next poll follows soon.
         page: Page[Any] = (yield pages.next if runs else replace(pages.next, retry=False)).value
         runs |= {
-            run["id"]: {"sync_id": sync_id, **run}
+            sync_runs.run_id(run): {"sync_id": sync_id, **run}
             for run in pages.advance(page)
-            if isinstance(run, dict) and isinstance(run.get("id"), int)
+            if isinstance(run, dict) and sync_runs.run_id(run)
         }
         # Where Census does not heed the order, a newer run may be on any page.
-        newest_first = list(runs) == sorted(runs, reverse=True)
-        if newest_first and watermark.is_within(runs):
+        if _is_newest_first(runs) and watermark.is_within(runs):
             break
     for run_id in sorted(watermark.open - runs.keys()):
         if run_id in known and sync_runs.outcome(known[run_id]) is not None:

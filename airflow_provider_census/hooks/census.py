@@ -226,7 +226,7 @@ class CensusHook(OldMethods, BaseHook):
         if not request.paged:
             yield from self.run(request)
             return
-        pages = Pages(request, self.settings.base_url)
+        pages = Pages(request, self.settings.base_url, within=None)
         while pages.next is not None:
             page = self.run(pages.next)
             items = pages.advance(page)

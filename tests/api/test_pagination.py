@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ import requests_mock as mock
 
 from airflow_provider_census.api import endpoints, pagination
 from airflow_provider_census.api.request import Request, Response
+from airflow_provider_census.api.responses import Page
 from airflow_provider_census.exceptions import CensusApiError
 from airflow_provider_census.hooks.census import CensusHook
 
@@ -28,6 +30,10 @@ def body(data: list[int], **rest: Any) -> dict[str, Any]:
 
 def numbered(data: list[int], page: int | None, next_page: int | None) -> dict[str, Any]:
     return body(data, pagination={"page": page, "next_page": next_page, "per_page": 100})
+
+
+def bounded(data: list[int], page: int, **bounds: int) -> dict[str, Any]:
+    return body(data, pagination={"page": page, "next_page": page + 1, **bounds})
 
 
 def fetch(request: Request[Any], bodies: list[dict[str, Any]]) -> tuple[list[Any], list[dict[str, Any]]]:
@@ -116,6 +122,10 @@ def test_the_query_of_the_caller_stays_on_every_page() -> None:
         [numbered([1], 1, 2), numbered([2], 1, 2)],
         [numbered([1], 1, 2), numbered([1], 2, 3)],
         [numbered([1], 2, 3)],
+        [bounded([], 1, last_page=1)],
+        [bounded([1], 1, last_page=2), bounded([2], 2, last_page=2)],
+        [bounded([1, 2], 1, total_records=2)],
+        [bounded([1], 1, total_records=2), bounded([2], 2, total_records=2)],
     ],
 )
 def test_pages_that_do_not_lead_to_the_end_are_an_error(bodies: list[Any]) -> None:
@@ -123,6 +133,34 @@ def test_pages_that_do_not_lead_to_the_end_are_an_error(bodies: list[Any]) -> No
         fetch(endpoints.list_sources(), bodies)
     assert caught.value.unusable
     assert (caught.value.method, caught.value.path) == ("GET", "/sources")
+
+
+@pytest.mark.parametrize("items", [0, 1], ids=["empty pages", "full pages"])
+def test_a_list_without_an_end_ends(items: int) -> None:
+    endless = [bounded([page] * items, page) for page in range(1, pagination.MAX_PAGES + 1)]
+    with pytest.raises(CensusApiError, match="there are more than 2000 pages"):
+        fetch(endpoints.list_sources(), endless)
+
+
+def test_a_list_of_as_many_pages_as_are_read_is_read() -> None:
+    pages = [bounded([page], page) for page in range(1, pagination.MAX_PAGES)]
+    joined, _ = fetch(endpoints.list_sources(), [*pages, numbered([0], pagination.MAX_PAGES, None)])
+    assert len(joined) == pagination.MAX_PAGES
+
+
+@pytest.mark.parametrize("within", [600.0, None])
+def test_a_list_is_read_in_time_unless_the_caller_takes_its_own(within: float | None) -> None:
+    moments = iter([0.0, 300.0, 600.0, 600.1])
+    pages = pagination.Pages(endpoints.list_sources(), HOST, within=within, now=lambda: next(moments))
+    read = 0
+    with (
+        nullcontext()
+        if within is None
+        else pytest.raises(CensusApiError, match="3 pages took more than 600 s")
+    ):
+        for page in (1, 2, 3):
+            read += len(pages.advance(Page([page], page, next_page=page + 1, numbered=True)))
+    assert read == (3 if within is None else 2)
 
 
 def test_a_page_of_another_host_is_never_requested(census: Sandbox) -> None:

@@ -218,8 +218,38 @@ def test_an_open_run_that_the_list_does_not_reach_is_read_by_itself() -> None:
     assert read.open == {2, 3, 240}, "1 does not exist any more"
 
 
+@pytest.mark.parametrize("stays", [True, False], ids=["stays", "once"])
+def test_one_id_that_is_too_high_hides_no_run(stays: bool) -> None:
+    def at(second: int, run_id: int, **fields: Any) -> Run:
+        return run(run_id, created_at=f"2026-03-01T12:00:{second:02d}Z", completed_at=AFTER, **fields)
+
+    odd = at(30, 2**62)
+    lists = [
+        [at(20, 12), at(10, 11)],
+        [odd, at(20, 12), at(10, 11)],
+        [at(40, 13, status="working"), *[odd] * stays, at(20, 12), at(10, 11)],
+        [at(50, 14), at(40, 13), *[odd] * stays, at(20, 12), at(10, 11)],
+        [at(50, 14), at(40, 13), *[odd] * stays, at(20, 12), at(10, 11)],
+    ]
+    watermark = Watermark(START, 10)
+    reported = []
+    for items in lists:
+        runs = FlowRunner().run(
+            read_runs(52, watermark, HOST, {}), in_order([Page(items, numbered=True), *map(run, [2**62] * 2)])
+        )
+        new, watermark = watermark.new_runs(runs, every_run)
+        watermark = Watermark.parse(json.loads(json.dumps(watermark.reported(new).as_dict()))) or watermark
+        reported.append(ids(new))
+    assert reported == [[11, 12], [2**62], [], [13, 14], []]
+
+
+def test_a_watermark_of_a_release_that_knew_no_times_counts() -> None:
+    stored = {"since": START, "newest": 10, "open": [9]}
+    assert Watermark.parse(stored) == Watermark(START, 10, frozenset({9}))
+
+
 def test_what_is_no_run_is_passed_over() -> None:
-    items = [None, 7, {}, {"id": "6"}, run(5), run(4)]
+    items = [None, 7, {}, {"id": True}, {"id": -6}, run(5), run(4)]
     runs = FlowRunner().run(read_runs(52, Watermark(START, 4), HOST, {}), in_order([Page(items)]))
     assert list(runs) == [5, 4]
 
