@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG
@@ -79,6 +80,31 @@ def test_syncs_and_runs(census: Sandbox) -> None:
     assert hook.get_latest_sync_run(52) == run
     hook.cancel_sync_run(hook.trigger_sync(57))
     assert len(census.cancels) == 1
+
+
+def test_records_of_a_run(census: Sandbox) -> None:
+    hook = CensusHook()
+    sync_run_id = hook.trigger_sync(55)
+    urls = hook.export_sync_run_records(sync_run_id, poll_interval=0.02, timeout=30)
+    assert [urlsplit(url).path.rpartition(".")[2] for url in urls] == ["parquet"]
+    run = hook.get_sync_run(sync_run_id)
+    counts = {
+        status: hook.count_sync_run_records(sync_run_id, status=status)
+        for status in ("succeeded", "rejected", "invalid")
+    }
+    assert counts == {
+        "succeeded": run["records_updated"],
+        "rejected": run["records_failed"],
+        "invalid": run["records_invalid"],
+    }
+    assert hook.count_sync_run_records(sync_run_id) == run["records_processed"]
+    rejected = list(hook.iter_sync_run_records(sync_run_id, status="rejected", operation="upsert"))
+    assert len(rejected) == hook.count_sync_run_records(sync_run_id, status="rejected", operation="upsert")
+    assert {record["status"] for record in rejected} == {"rejected"}
+    assert all(record["status_message"] for record in rejected)
+    identifier = rejected[0]["identifier"]
+    assert hook.list_sync_run_records(sync_run_id, primary_identifier=identifier) == rejected[:1]
+    assert asyncio.run(hook.arun(endpoints.list_sync_run_records(sync_run_id, page=1, per_page=2)))
 
 
 def test_sources_and_what_is_in_them(census: Sandbox) -> None:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
 from airflow_provider_census.api import sync_payload
@@ -34,7 +34,9 @@ from airflow_provider_census.api.responses import (
     data_id,
     data_list,
     data_object,
+    export_urls,
     nothing,
+    record_count,
     refresh_key_of,
     refresh_status,
     to_id,
@@ -44,9 +46,12 @@ from airflow_provider_census.api.types import (
     DestinationObject,
     Model,
     NewSync,
+    RecordOperation,
+    RecordStatus,
     Source,
     Sync,
     SyncRun,
+    SyncRunRecord,
     Table,
 )
 from airflow_provider_census.api.validation import (
@@ -57,6 +62,7 @@ from airflow_provider_census.api.validation import (
     check_json_body,
     check_name,
     check_slug_or_id,
+    check_text,
 )
 
 MAX_PER_PAGE = 100
@@ -146,13 +152,9 @@ def list_sync_runs(
     :param per_page: runs on a page, from 1 to 100; without it, 100 where all pages are read,
         else as Census likes.
     """
-    params: dict[str, str | int] = {}
+    params = _page(page, per_page)
     if order is not None:
         params["order"] = check_choice("order", order, ("asc", "desc"))
-    if page is not None:
-        params["page"] = check_int("page", page, low=1)
-    if per_page is not None:
-        params["per_page"] = check_int("per_page", per_page, low=1, high=MAX_PER_PAGE)
     checked = check_id("sync_id", sync_id)
     return _list("syncs", checked, "sync_runs", params=params, paged=page is None, about=("sync_id", checked))
 
@@ -167,6 +169,65 @@ def cancel_sync_run(sync_run_id: int | str) -> Request[None]:
     """Cancel a sync run. What it has written stays written."""
     parts = ("sync_runs", check_id("sync_run_id", sync_run_id), "cancel")
     return _post(*parts, parse=nothing, idempotent=True)
+
+
+def list_sync_run_records(
+    sync_run_id: int | str,
+    *,
+    status: str | None = None,
+    operation: str | None = None,
+    primary_identifier: int | str | None = None,
+    page: int | None = None,
+    per_page: int | None = None,
+) -> Request[list[SyncRunRecord]]:
+    """
+    List what a sync run did, record by record: which were synced, which were not, and why.
+
+    Census keeps them for 14 days. They are the personal data of customers. A run may have millions, all of
+    which this reads into memory without ``page``; the hook's ``iter_sync_run_records`` holds one page at a
+    time.
+
+    :param status: only the records that were ``succeeded``, ``rejected`` by the destination, or ``invalid``
+        in the source.
+    :param operation: only the records that Census was to ``upsert`` or to ``delete`` in the destination.
+    :param primary_identifier: only the record that has it.
+    :param page: the one page to get, from 1; without it, all pages as one list.
+    :param per_page: records on a page, from 1 to 100; without it, 100 where all pages are read,
+        else as Census likes.
+    """
+    params = _page(page, per_page) | _record_filters(status, operation, primary_identifier)
+    parts = ("sync_runs", check_id("sync_run_id", sync_run_id), "records")
+    return _list(*parts, params=params, paged=page is None)
+
+
+def count_sync_run_records(
+    sync_run_id: int | str,
+    *,
+    status: str | None = None,
+    operation: str | None = None,
+    primary_identifier: int | str | None = None,
+) -> Request[int]:
+    """Count the records of a sync run that :func:`list_sync_run_records` lists, in one request."""
+    params = _record_filters(status, operation, primary_identifier)
+    parts = ("sync_runs", check_id("sync_run_id", sync_run_id), "records_count")
+    return _get(*parts, params=params, parse=record_count)
+
+
+def export_sync_run_records(
+    sync_run_id: int | str, *, status: str | None = None, operation: str | None = None
+) -> Request[list[str]]:
+    """
+    Get the addresses of Parquet files that hold the records of a sync run.
+
+    Who knows an address can read the file. As long as the run, or the export, is not done, Census responds
+    with HTTP 425, which is an error after a few attempts; the hook's method waits.
+
+    :param status: as for :func:`list_sync_run_records`; Census announces this filter for later.
+    :param operation: as for :func:`list_sync_run_records`; Census announces this filter for later.
+    """
+    params = _record_filters(status, operation)
+    parts = ("sync_runs", check_id("sync_run_id", sync_run_id), "records_export")
+    return _get(*parts, params=params, parse=export_urls)
 
 
 def newest_sync_runs(sync_id: int | str) -> Request[list[SyncRun]]:
@@ -490,6 +551,28 @@ _refresh = partial(_request, "POST", parse=refresh_key_of)
 
 def _refresh_status(refresh_key: int | str, *parts: str) -> Request[str]:
     return _get(*parts, parse=refresh_status, params={"refresh_key": check_id("refresh_key", refresh_key)})
+
+
+def _page(page: int | None, per_page: int | None) -> dict[str, str | int]:
+    params: dict[str, str | int] = {}
+    if page is not None:
+        params["page"] = check_int("page", page, low=1)
+    if per_page is not None:
+        params["per_page"] = check_int("per_page", per_page, low=1, high=MAX_PER_PAGE)
+    return params
+
+
+def _record_filters(
+    status: str | None, operation: str | None, primary_identifier: int | str | None = None
+) -> dict[str, str | int]:
+    params: dict[str, str | int] = {}
+    if status is not None:
+        params["status"] = check_choice("status", status, get_args(RecordStatus))
+    if operation is not None:
+        params["operation"] = check_choice("operation", operation, get_args(RecordOperation))
+    if primary_identifier is not None:
+        params["primary_identifier"] = check_text("primary_identifier", primary_identifier)
+    return params
 
 
 def _filter_segment(source: int | str, filter_segment_id: int | str) -> tuple[str, ...]:

@@ -274,6 +274,24 @@ def refresh_status(body: JsonObject) -> str:
     return status
 
 
+def record_count(body: JsonObject) -> int:
+    """Take ``record_count`` from ``data``, a list with one object, or the object."""
+    data = body.get("data")
+    data = data[0] if isinstance(data, list) and len(data) == 1 else data
+    count = data.get("record_count") if isinstance(data, dict) else data
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"data should be a record_count, it is {_json(count)}")
+    return count
+
+
+def export_urls(body: JsonObject) -> list[str]:
+    """Take ``urls``, a list of addresses."""
+    urls = body.get("urls")
+    if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
+        raise TypeError("urls should be a list of addresses")
+    return urls
+
+
 def nothing(body: JsonObject) -> None:
     """Take nothing: that Census responded without an error is the result."""
 

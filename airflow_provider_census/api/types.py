@@ -19,6 +19,9 @@ ScheduleFrequency = Literal[
 ]
 ScheduleDay = Literal["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
 
+RecordStatus = Literal["succeeded", "rejected", "invalid"]
+RecordOperation = Literal["upsert", "delete"]
+
 
 class Column(TypedDict):
     """A column of a model or a table."""
@@ -152,6 +155,23 @@ class SyncRun(TypedDict, total=False):
     canceled: bool
     full_sync: bool
     sync_trigger_reason: SyncTriggerReason | None
+
+
+class SyncRunRecord(TypedDict, total=False):
+    """
+    What a run did with one record, which is the personal data of a customer.
+
+    ``status`` is ``succeeded``, ``rejected`` by the destination, or of what was left out as invalid:
+    ``invalid``, ``NULL`` (no identifier) or ``DUPLICATE``; ``status_message`` says why.
+    """
+
+    record_payload: dict[str, Any]
+    identifier: str | None
+    batch_started_at: str
+    batch_completed_at: str
+    operation: str
+    status: str
+    status_message: str | None
 
 
 class Pagination(TypedDict, total=False):

@@ -194,6 +194,20 @@ def check_name(argument: str, value: object) -> str:
     return text
 
 
+def check_text(argument: str, value: object) -> str:
+    """
+    Check a text that a query holds; a whole number is its digits.
+
+    :raises ValueError: if it is neither, or empty.
+    """
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not text:
+        raise ValueError(f"{argument} must be a non-empty string or a whole number, not {value!r}")
+    if "{" in text:
+        check_rendered(argument, text)
+    return text
+
+
 def check_rendered(argument: str, value: str) -> None:
     """
     Refuse a Jinja expression that nobody rendered.

@@ -13,9 +13,11 @@ from airflow_provider_census.api import endpoints, polling, sync_runs
 from airflow_provider_census.api.cleaning import plain
 from airflow_provider_census.api.flow import Flow, Log, Sleep
 from airflow_provider_census.api.pagination import Pages
+from airflow_provider_census.api.retries import is_retryable
 from airflow_provider_census.api.sync_runs import Run
 from airflow_provider_census.api.triggering import RunsSnapshot
 from airflow_provider_census.exceptions import (
+    CensusApiError,
     CensusAuthError,
     CensusError,
     CensusNotFoundError,
@@ -308,6 +310,46 @@ class RefreshWaiter(Waiter[str]):
         """Tell whether the refresh has ended."""
         self._log.info("%s: %s", self, plain(polled))
         return polled != "processing"
+
+
+class ExportWaiter(Waiter[list[str] | None]):
+    """
+    Waits for the export of a run's records.
+
+    :param request: what asks for it.
+    """
+
+    TOO_EARLY = 425
+    """The HTTP status while the export is not ready."""
+
+    _reported = False
+
+    def __init__(self, request: Request[list[str]], log: Log, now: Callable[[], float]) -> None:
+        super().__init__(f"the export {request.path}", log, now)
+        self._request = request
+
+    def poll(self) -> Flow[list[str] | None]:
+        """Ask for the addresses of the files; ``None`` while they are not ready."""
+        try:
+            urls: list[str] = (yield replace(self._request, retry=False)).value
+        except CensusApiError as error:
+            if error.status_code != self.TOO_EARLY:
+                raise
+            return None
+        return urls
+
+    def has_ended(self, polled: list[str] | None) -> bool:
+        """Tell whether the files are ready."""
+        if polled is None and not self._reported:
+            self._reported = True
+            self._log.info("%s is not ready yet.", self)
+        return polled is not None
+
+    def failed(self, error: CensusError, *, retry_auth: bool = True) -> None:
+        """Take note of a poll that failed; that Census refuses the export ends the wait."""
+        if not isinstance(error, CensusAuthError) and not is_retryable(self._request, error):
+            raise error
+        super().failed(error, retry_auth=retry_auth)
 
 
 def poll_once(waiter: Waiter[T], *, retry_auth: bool = False) -> Flow[T | None]:

@@ -26,11 +26,11 @@ from airflow_provider_census.api.settings import Settings, check_api_version, re
 from airflow_provider_census.api.triggering import RunsSnapshot, trigger_sync
 from airflow_provider_census.api.validation import check_name
 from airflow_provider_census.api.versions import END_OF_V1
-from airflow_provider_census.api.waiters import RefreshWaiter, SyncRunWaiter, Waiter, wait
+from airflow_provider_census.api.waiters import ExportWaiter, RefreshWaiter, SyncRunWaiter, Waiter, wait
 from airflow_provider_census.exceptions import CensusConfigError, CensusError
 from airflow_provider_census.hooks import connection
 from airflow_provider_census.hooks.old_methods import OldMethods
-from airflow_provider_census.hooks.operations import lift, lift_lazily
+from airflow_provider_census.hooks.operations import Operations
 from airflow_provider_census.transports.driver import adrive, drive
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ END_OF_V1_NOTICE = (
 )
 
 
-class CensusHook(OldMethods, BaseHook):
+class CensusHook(Operations, OldMethods, BaseHook):
     """
     Talk to the Census API with the token of an Airflow connection.
 
@@ -85,85 +85,6 @@ class CensusHook(OldMethods, BaseHook):
         self.census_conn_id = check_name("census_conn_id", census_conn_id)
         self.api_version = None if api_version is None else check_api_version(api_version)
         self._settings: Settings | None = None
-
-    list_syncs = lift(endpoints.list_syncs)
-    get_sync = lift(endpoints.get_sync)
-    create_sync = lift(endpoints.create_sync)
-    update_sync = lift(endpoints.update_sync)
-    pause_sync = lift(endpoints.pause_sync)
-    resume_sync = lift(endpoints.resume_sync)
-    delete_sync = lift(endpoints.delete_sync)
-    list_sync_runs = lift(endpoints.list_sync_runs)
-    get_sync_run = lift(endpoints.get_sync_run)
-    cancel_sync_run = lift(endpoints.cancel_sync_run)
-    list_sources = lift(endpoints.list_sources)
-    get_source = lift(endpoints.get_source)
-    create_source = lift(endpoints.create_source)
-    update_source = lift(endpoints.update_source)
-    delete_source = lift(endpoints.delete_source)
-    refresh_source_tables = lift(endpoints.refresh_source_tables)
-    get_refresh_source_tables_status = lift(endpoints.get_refresh_source_tables_status)
-    list_source_objects = lift(endpoints.list_source_objects)
-    list_models = lift(endpoints.list_models)
-    get_model = lift(endpoints.get_model)
-    create_model = lift(endpoints.create_model)
-    update_model = lift(endpoints.update_model)
-    delete_model = lift(endpoints.delete_model)
-    refresh_model_columns = lift(endpoints.refresh_model_columns)
-    get_refresh_model_columns_status = lift(endpoints.get_refresh_model_columns_status)
-    get_table = lift(endpoints.get_table)
-    refresh_table_columns = lift(endpoints.refresh_table_columns)
-    get_refresh_table_columns_status = lift(endpoints.get_refresh_table_columns_status)
-    list_filter_segments = lift(endpoints.list_filter_segments)
-    get_filter_segment = lift(endpoints.get_filter_segment)
-    create_filter_segment = lift(endpoints.create_filter_segment)
-    update_filter_segment = lift(endpoints.update_filter_segment)
-    delete_filter_segment = lift(endpoints.delete_filter_segment)
-    list_destinations = lift(endpoints.list_destinations)
-    get_destination = lift(endpoints.get_destination)
-    create_destination = lift(endpoints.create_destination)
-    update_destination = lift(endpoints.update_destination)
-    delete_destination = lift(endpoints.delete_destination)
-    refresh_destination_objects = lift(endpoints.refresh_destination_objects)
-    get_refresh_destination_objects_status = lift(endpoints.get_refresh_destination_objects_status)
-    list_destination_objects = lift(endpoints.list_destination_objects)
-    get_destination_object = lift(endpoints.get_destination_object)
-    refresh_destination_object_fields = lift(endpoints.refresh_destination_object_fields)
-    get_refresh_destination_object_fields_status = lift(
-        endpoints.get_refresh_destination_object_fields_status
-    )
-    list_destination_connect_links = lift(endpoints.list_destination_connect_links)
-    list_destination_connect_link_types = lift(endpoints.list_destination_connect_link_types)
-    get_destination_connect_link = lift(endpoints.get_destination_connect_link)
-    create_destination_connect_link = lift(endpoints.create_destination_connect_link)
-    revoke_destination_connect_link = lift(endpoints.revoke_destination_connect_link)
-    list_connectors = lift(endpoints.list_connectors)
-    get_connector = lift(endpoints.get_connector)
-    list_datasets = lift(endpoints.list_datasets)
-    get_dataset = lift(endpoints.get_dataset)
-    create_dataset = lift(endpoints.create_dataset)
-    update_dataset = lift(endpoints.update_dataset)
-    delete_dataset = lift(endpoints.delete_dataset)
-    list_webhooks = lift(endpoints.list_webhooks)
-    get_webhook = lift(endpoints.get_webhook)
-    create_webhook = lift(endpoints.create_webhook)
-    update_webhook = lift(endpoints.update_webhook)
-    delete_webhook = lift(endpoints.delete_webhook)
-    get_workspace = lift(endpoints.get_workspace)
-
-    iter_syncs = lift_lazily(endpoints.list_syncs)
-    iter_sync_runs = lift_lazily(endpoints.list_sync_runs)
-    iter_sources = lift_lazily(endpoints.list_sources)
-    iter_source_objects = lift_lazily(endpoints.list_source_objects)
-    iter_models = lift_lazily(endpoints.list_models)
-    iter_filter_segments = lift_lazily(endpoints.list_filter_segments)
-    iter_destinations = lift_lazily(endpoints.list_destinations)
-    iter_destination_objects = lift_lazily(endpoints.list_destination_objects)
-    iter_destination_connect_links = lift_lazily(endpoints.list_destination_connect_links)
-    iter_destination_connect_link_types = lift_lazily(endpoints.list_destination_connect_link_types)
-    iter_connectors = lift_lazily(endpoints.list_connectors)
-    iter_datasets = lift_lazily(endpoints.list_datasets)
-    iter_webhooks = lift_lazily(endpoints.list_webhooks)
 
     def trigger_sync(
         self,
@@ -313,6 +234,33 @@ class CensusHook(OldMethods, BaseHook):
         ended = self._wait(RefreshWaiter(status, self.log, time.time), timeout, poll_interval)
         if ended != "completed":
             raise CensusError(f"The refresh that {status} asks for ended as {ended!r}.")
+
+    def export_sync_run_records(
+        self,
+        sync_run_id: int | str,
+        *,
+        status: str | None = None,
+        operation: str | None = None,
+        timeout: float | None = None,
+        poll_interval: float | None = None,
+    ) -> list[str]:
+        """
+        Wait until the records of a sync run are exported to Parquet files, and get their addresses.
+
+        Who knows an address can read the file, and so the personal data of customers.
+
+        :param sync_run_id: the run, which may be running still.
+        :param status: only records that were ``succeeded``, ``rejected`` by the destination, or ``invalid``
+            in the source; Census announces this filter for later.
+        :param operation: only records that Census was to ``upsert`` or ``delete``; also for later.
+        :param timeout: seconds to wait at most; ``None`` for as long as it takes.
+        :param poll_interval: seconds between two polls; ``None`` lets them grow with the time waited.
+        :raises CensusTimeoutError: if the files are not ready after that time.
+        :raises CensusApiError: if Census refuses, as for a run of more than 14 days ago.
+        """
+        request = endpoints.export_sync_run_records(sync_run_id, status=status, operation=operation)
+        waiter = ExportWaiter(request, self.log, time.time)
+        return cast("list[str]", self._wait(waiter, timeout, poll_interval))
 
     def _wait(self, waiter: Waiter[T], timeout: float | None, poll_interval: float | None) -> T:
         deadline = None if timeout is None else time.time() + timeout

@@ -9,6 +9,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from airflow_provider_census.api import endpoints
+
 if TYPE_CHECKING:
     from airflow_provider_census.api.request import Request
     from airflow_provider_census.hooks.census import CensusHook
@@ -56,3 +58,89 @@ def _named(method: M, endpoint: Callable[..., Any], name: str, returned: str = "
     method.__annotations__ = {**endpoint.__annotations__, "return": returns}
     method.__name__, method.__qualname__ = name, f"CensusHook.{name}"
     return method
+
+
+class Operations:
+    """The operations of the API that are methods of the hook as they are; it makes the others itself."""
+
+    list_syncs = lift(endpoints.list_syncs)
+    get_sync = lift(endpoints.get_sync)
+    create_sync = lift(endpoints.create_sync)
+    update_sync = lift(endpoints.update_sync)
+    pause_sync = lift(endpoints.pause_sync)
+    resume_sync = lift(endpoints.resume_sync)
+    delete_sync = lift(endpoints.delete_sync)
+    list_sync_runs = lift(endpoints.list_sync_runs)
+    get_sync_run = lift(endpoints.get_sync_run)
+    cancel_sync_run = lift(endpoints.cancel_sync_run)
+    list_sync_run_records = lift(endpoints.list_sync_run_records)
+    count_sync_run_records = lift(endpoints.count_sync_run_records)
+    list_sources = lift(endpoints.list_sources)
+    get_source = lift(endpoints.get_source)
+    create_source = lift(endpoints.create_source)
+    update_source = lift(endpoints.update_source)
+    delete_source = lift(endpoints.delete_source)
+    refresh_source_tables = lift(endpoints.refresh_source_tables)
+    get_refresh_source_tables_status = lift(endpoints.get_refresh_source_tables_status)
+    list_source_objects = lift(endpoints.list_source_objects)
+    list_models = lift(endpoints.list_models)
+    get_model = lift(endpoints.get_model)
+    create_model = lift(endpoints.create_model)
+    update_model = lift(endpoints.update_model)
+    delete_model = lift(endpoints.delete_model)
+    refresh_model_columns = lift(endpoints.refresh_model_columns)
+    get_refresh_model_columns_status = lift(endpoints.get_refresh_model_columns_status)
+    get_table = lift(endpoints.get_table)
+    refresh_table_columns = lift(endpoints.refresh_table_columns)
+    get_refresh_table_columns_status = lift(endpoints.get_refresh_table_columns_status)
+    list_filter_segments = lift(endpoints.list_filter_segments)
+    get_filter_segment = lift(endpoints.get_filter_segment)
+    create_filter_segment = lift(endpoints.create_filter_segment)
+    update_filter_segment = lift(endpoints.update_filter_segment)
+    delete_filter_segment = lift(endpoints.delete_filter_segment)
+    list_destinations = lift(endpoints.list_destinations)
+    get_destination = lift(endpoints.get_destination)
+    create_destination = lift(endpoints.create_destination)
+    update_destination = lift(endpoints.update_destination)
+    delete_destination = lift(endpoints.delete_destination)
+    refresh_destination_objects = lift(endpoints.refresh_destination_objects)
+    get_refresh_destination_objects_status = lift(endpoints.get_refresh_destination_objects_status)
+    list_destination_objects = lift(endpoints.list_destination_objects)
+    get_destination_object = lift(endpoints.get_destination_object)
+    refresh_destination_object_fields = lift(endpoints.refresh_destination_object_fields)
+    get_refresh_destination_object_fields_status = lift(
+        endpoints.get_refresh_destination_object_fields_status
+    )
+    list_destination_connect_links = lift(endpoints.list_destination_connect_links)
+    list_destination_connect_link_types = lift(endpoints.list_destination_connect_link_types)
+    get_destination_connect_link = lift(endpoints.get_destination_connect_link)
+    create_destination_connect_link = lift(endpoints.create_destination_connect_link)
+    revoke_destination_connect_link = lift(endpoints.revoke_destination_connect_link)
+    list_connectors = lift(endpoints.list_connectors)
+    get_connector = lift(endpoints.get_connector)
+    list_datasets = lift(endpoints.list_datasets)
+    get_dataset = lift(endpoints.get_dataset)
+    create_dataset = lift(endpoints.create_dataset)
+    update_dataset = lift(endpoints.update_dataset)
+    delete_dataset = lift(endpoints.delete_dataset)
+    list_webhooks = lift(endpoints.list_webhooks)
+    get_webhook = lift(endpoints.get_webhook)
+    create_webhook = lift(endpoints.create_webhook)
+    update_webhook = lift(endpoints.update_webhook)
+    delete_webhook = lift(endpoints.delete_webhook)
+    get_workspace = lift(endpoints.get_workspace)
+
+    iter_syncs = lift_lazily(endpoints.list_syncs)
+    iter_sync_runs = lift_lazily(endpoints.list_sync_runs)
+    iter_sync_run_records = lift_lazily(endpoints.list_sync_run_records)
+    iter_sources = lift_lazily(endpoints.list_sources)
+    iter_source_objects = lift_lazily(endpoints.list_source_objects)
+    iter_models = lift_lazily(endpoints.list_models)
+    iter_filter_segments = lift_lazily(endpoints.list_filter_segments)
+    iter_destinations = lift_lazily(endpoints.list_destinations)
+    iter_destination_objects = lift_lazily(endpoints.list_destination_objects)
+    iter_destination_connect_links = lift_lazily(endpoints.list_destination_connect_links)
+    iter_destination_connect_link_types = lift_lazily(endpoints.list_destination_connect_link_types)
+    iter_connectors = lift_lazily(endpoints.list_connectors)
+    iter_datasets = lift_lazily(endpoints.list_datasets)
+    iter_webhooks = lift_lazily(endpoints.list_webhooks)

@@ -17,6 +17,7 @@ import requests_mock as mock
 from airflow_provider_census.api import endpoints
 from airflow_provider_census.exceptions import CensusNotFoundError
 from airflow_provider_census.hooks.census import CensusHook
+from airflow_provider_census.hooks.operations import Operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_census.api.request import Request
     from airflow_provider_census.sandbox import Sandbox
 
-PUBLISHED = 61
+PUBLISHED = 64
 """How many operations Census publishes."""
 
 AWKWARD = "a/b c?d#é"
@@ -36,6 +37,8 @@ PAYLOAD: dict[str, Any] = {
     "of another time": {"id": 4},
 }
 NEWER: dict[str, Any] = {"label": "x", "source_attributes": {"connection_id": 4}, "mode": {"type": "live"}}
+RECORD = {"identifier": "1", "status": "rejected", "record_payload": {"ID": 1}}
+FILTERS: dict[str, Any] = {"status": "rejected", "operation": "upsert"}
 FULL: dict[str, Any] = {"force_full_sync": True}
 BODY: dict[str, Any] = {"name": "é"}
 GROUPED = {**BODY, "group_id": "of_the_connection"}
@@ -100,6 +103,7 @@ PROGRESS: dict[str, Any] = {
     "query": {"refresh_key": "7"},
 }
 RUNS: dict[str, Any] = {"response": {"data": [RUN]}, "result": [RUN]}
+RECORDS: dict[str, Any] = {"response": {"data": [RECORD]}, "result": [RECORD]}
 NEW_SYNC: dict[str, Any] = {"response": {"data": {"sync_id": 4545}}, "result": 4545}
 NEW_RUN: dict[str, Any] = {"response": {"data": {"sync_run_id": "94"}}, "result": 94}
 
@@ -143,6 +147,50 @@ WIRE = [
     row(CensusHook.list_sync_runs, 52, page=1, line="GET /syncs/52/sync_runs", query={"page": "1"}, **RUNS),
     row(CensusHook.get_sync_run, 94, line="GET /sync_runs/94", response={"data": RUN}, result=RUN),
     row(CensusHook.cancel_sync_run, 94, line="POST /sync_runs/94/cancel", **NOTHING),
+    row(
+        CensusHook.list_sync_run_records,
+        94,
+        line="GET /sync_runs/94/records",
+        query={"per_page": "100"},
+        **RECORDS,
+    ),
+    row(
+        CensusHook.list_sync_run_records,
+        "94",
+        **FILTERS,
+        primary_identifier="a&b=é",
+        page=2,
+        per_page=5,
+        line="GET /sync_runs/94/records",
+        query={**FILTERS, "primary_identifier": "a&b=é", "page": "2", "per_page": "5"},
+        **RECORDS,
+    ),
+    row(
+        CensusHook.count_sync_run_records,
+        94,
+        **FILTERS,
+        primary_identifier=7,
+        line="GET /sync_runs/94/records_count",
+        query={**FILTERS, "primary_identifier": "7"},
+        response={"data": [{"record_count": 25}]},
+        result=25,
+    ),
+    row(
+        CensusHook.count_sync_run_records,
+        94,
+        line="GET /sync_runs/94/records_count",
+        response={"data": {"record_count": 0}},
+        result=0,
+    ),
+    row(
+        CensusHook.export_sync_run_records,
+        94,
+        **FILTERS,
+        line="GET /sync_runs/94/records_export",
+        query=FILTERS,
+        response={"urls": ["https://files.test/1.parquet?signature=x"]},
+        result=["https://files.test/1.parquet?signature=x"],
+    ),
     row(CensusHook.list_sources, line="GET /sources", **LIST),
     row(CensusHook.get_source, 4, line="GET /sources/4", **ONE),
     row(CensusHook.get_source, "big query", line="GET /sources/big%20query", **ONE),
@@ -448,9 +496,9 @@ def test_the_lazy_twin_of_a_list_sends_the_same(nowhere: mock.Mocker, version: s
 def test_every_operation_has_its_method_and_its_row() -> None:
     rows = {row.name for row in WIRE}
     assert rows == set(OPERATIONS)
-    lifted = {name for name, method in vars(CensusHook).items() if hasattr(method, "__signature__")}
+    lifted = {name for name, method in vars(Operations).items() if hasattr(method, "__signature__")}
     twins = {name.replace("list_", "iter_", 1) for name in rows if name.startswith("list_")}
-    assert lifted == rows - {"trigger_sync"} | twins
+    assert lifted == rows - {"trigger_sync", "export_sync_run_records"} | twins
 
 
 def test_there_are_as_many_operations_as_census_publishes() -> None:
@@ -574,6 +622,31 @@ def test_a_change_of_nothing_is_refused() -> None:
 def test_what_cannot_be_a_page_is_refused_by_name(wrong: dict[str, Any], name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} "):
         endpoints.list_sync_runs(52, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ({"status": "failed"}, "status"),
+        ({"status": "NULL"}, "status"),
+        ({"operation": "insert"}, "operation"),
+        ({"primary_identifier": ""}, "primary_identifier"),
+        ({"primary_identifier": True}, "primary_identifier"),
+        ({"primary_identifier": 1.5}, "primary_identifier"),
+        ({"primary_identifier": "{{ x }}"}, "primary_identifier"),
+        ({"page": 0}, "page"),
+        ({"per_page": 101}, "per_page"),
+    ],
+)
+def test_what_records_cannot_be_filtered_by_is_refused_by_name(wrong: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} "):
+        endpoints.list_sync_run_records(94, **wrong)
+    if name in {"status", "operation"}:
+        with pytest.raises(ValueError, match=f"^{name} "):
+            endpoints.export_sync_run_records(94, **wrong)
+    if "page" not in name:
+        with pytest.raises(ValueError, match=f"^{name} "):
+            endpoints.count_sync_run_records(94, **wrong)
 
 
 @pytest.mark.parametrize("value", [None, 1, "true", "{{ x }}"])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import inspect
 import re
@@ -16,16 +17,18 @@ from typing import Any
 
 import pytest
 import requests_mock as mock
+from flow_helpers import Log
 
 from airflow_provider_census.api import endpoints, types
-from airflow_provider_census.exceptions import CensusApiError
+from airflow_provider_census.exceptions import CensusApiError, CensusConnectionError, CensusTimeoutError
 from airflow_provider_census.hooks.census import CensusHook
+from airflow_provider_census.hooks.operations import Operations
 from airflow_provider_census.transports.requests import RequestsTransport
 
 if typing.TYPE_CHECKING:
     from airflow_provider_census.sandbox import Sandbox
 
-LIFTED = sorted(name for name, method in vars(CensusHook).items() if hasattr(method, "__signature__"))
+LIFTED = sorted(name for name, method in vars(Operations).items() if hasattr(method, "__signature__"))
 
 
 @pytest.mark.parametrize("name", LIFTED)
@@ -55,9 +58,10 @@ def test_a_lifted_method_looks_like_its_operation(name: str) -> None:
     assert list(inspect.signature(getattr(CensusHook(), name)).parameters) == list(wanted.parameters)
 
 
-def test_a_method_made_by_hand_takes_what_its_operation_takes() -> None:
-    wanted = inspect.signature(endpoints.trigger_sync).parameters
-    found = inspect.signature(CensusHook.trigger_sync).parameters
+@pytest.mark.parametrize("name", ["trigger_sync", "export_sync_run_records"])
+def test_a_method_made_by_hand_takes_what_its_operation_takes(name: str) -> None:
+    wanted = inspect.signature(getattr(endpoints, name)).parameters
+    found = inspect.signature(getattr(CensusHook, name)).parameters
     assert {name: found[name] for name in wanted} == dict(wanted)
 
 
@@ -187,3 +191,59 @@ def test_one_page_that_was_asked_for_is_all(pages: Callable[[int], mock.Mocker])
 def test_what_is_no_request_is_refused(census: Sandbox) -> None:
     with pytest.raises(ValueError, match=r"request must be made by .*api\.endpoints, not 'api/v1/syncs'"):
         CensusHook().run("api/v1/syncs")  # type: ignore[arg-type]
+
+
+TOO_EARLY: dict[str, Any] = {"status_code": 425, "json": {"status": "error", "message": "Not yet."}}
+BUSY: dict[str, Any] = {"status_code": 503}
+READY: dict[str, Any] = {"json": {"status": "success", "urls": ["https://files.test/1"]}}
+
+
+def export(answers: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[str]:
+    """Ask for an export of a Census that answers like this, one after the other."""
+    monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", "census://:secret-token%3At@census.test")
+    with mock.Mocker() as api:
+        api.get("https://census.test/api/v1/sync_runs/94/records_export", answers)
+        try:
+            return CensusHook().export_sync_run_records(94, poll_interval=0.01, **options)
+        finally:
+            assert api.call_count == len(answers) or "timeout" in options
+
+
+def test_an_export_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    monkeypatch.setattr(CensusHook, "log", log)
+    assert export([TOO_EARLY] * 7 + [READY], monkeypatch) == ["https://files.test/1"]
+    said = [line for _, line in log.lines if "API v1" not in line]
+    assert said == ["The export /sync_runs/94/records_export is not ready yet."]
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 422])
+def test_an_export_that_is_refused_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    refused = {"status_code": status, "json": {"status": "error", "message": "Gone."}}
+    with pytest.raises(CensusApiError, match=rf"HTTP {status}: Gone"):
+        export([TOO_EARLY, refused], monkeypatch)
+
+
+def test_an_export_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CensusTimeoutError, match=r"The export /sync_runs/94/records_export has not ended"):
+        export([TOO_EARLY], monkeypatch, timeout=0.05)
+
+
+@pytest.mark.parametrize("proxy", ["", "http://127.0.0.1:9"])
+def test_an_error_does_not_show_whose_record_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    log = Log()
+    monkeypatch.setattr(CensusHook, "log", log)
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_CENSUS_DEFAULT", "census://:secret-token%3At@127.0.0.1:9/http?attempts=1"
+    )
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setenv("NO_PROXY", "" if proxy else "*")
+    hook = CensusHook()
+    request = endpoints.list_sync_run_records(94, primary_identifier="ada.lovelace")
+    for send in (hook.run, lambda request: asyncio.run(hook.arun(request))):
+        with pytest.raises(CensusConnectionError) as failed:
+            send(request)
+        assert "/sync_runs/94/records" in str(failed.value)
+        assert "ada" not in f"{failed.value!r} {log.lines}"
