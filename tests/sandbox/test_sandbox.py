@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -1020,22 +1022,22 @@ def test_the_command_says_how_to_reach_it_and_ends_quietly(ending: signal.Signal
     ) as process:
         assert process.stdout is not None
         said = "".join(iter(process.stdout.readline, "Ctrl-C stops it.\n"))
-        found = re.search(
-            r"^export AIRFLOW_CONN_CENSUS_DEFAULT=census://:(.+)@(.+)/http$", said, re.MULTILINE
-        )
-        assert found is not None, said
-        token, address = unquote(found[1]), found[2]
-        answer = requests.get(f"http://{address}/api/v1/sources", auth=("bearer", token), timeout=10)
+        exported = re.findall(r"^export AIRFLOW_CONN_CENSUS_DEFAULT=(.+)$", said, re.MULTILINE)
+        v1, v2 = (json.loads(*shlex.split(value)) for value in exported)
+        token, url = v1["password"], v1["host"]
+        answer = requests.get(f"{url}/api/v1/sources", auth=("bearer", token), timeout=10)
         process.send_signal(ending)
         rest, log = process.communicate(timeout=30)
 
     assert answer.status_code == 200
     assert f"Token: {token}" in said
-    assert f"http://{address}/api/v1" in said
-    assert (
-        "export AIRFLOW_CONN_CENSUS_DEFAULT='census://:sandbox-personal-access-token@"
-        f"{address}/http?api_version=v2&group_id=wandering_aimlessly'\n" in said
-    )
+    assert f"{url}/api/v1\n" in said
+    assert v2 == {
+        "conn_type": "census",
+        "host": url,
+        "password": "sandbox-personal-access-token",
+        "extra": {"api_version": "v2", "group_id": "wandering_aimlessly"},
+    }
     for sync_id, behavior in OUTCOMES.items():
         assert f"{sync_id}  {behavior.summary}\n" in said
     assert (process.returncode, rest) == (0, "")
