@@ -131,7 +131,7 @@ def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         pytest.skip("they are driven once, beside the newest Airflow")
     home = tmp_path_factory.mktemp("client")
     python = home / "bin" / "python"
-    install = [UV, "pip", "install", "--quiet", "--python", python, *CLIENTS[name].options]
+    install: list[str | Path] = [UV, "pip", "install", "--quiet", "--python", python, *CLIENTS[name].options]
     commands: list[list[str | Path]] = [
         [UV, "venv", "--quiet", "--python", sys.executable, home],
         [*install, *CLIENTS[name].packages],
