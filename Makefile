@@ -51,7 +51,7 @@ help:
 	@echo 'make clean        removes the virtual environments'
 
 check: lint
-	.venv/bin/python $(PYTEST) -m 'not airflow'
+	.venv/bin/python $(PYTEST) -m 'not airflow and not clients'
 
 lint: .venv/ready
 	.venv/bin/ruff check

@@ -106,7 +106,7 @@ def main() -> int:
         say("Stopped.")
         return stopped.exit_code
     forget(home)
-    say("Done.")
+    say("Done." if keep else "Done, and all of it is gone. To open these links: make demo KEEP=1")
     return 0
 
 
@@ -137,6 +137,8 @@ def demo(home: Path, *, keep: bool) -> None:
         failed = run_dag(airflow, census, home)
         if keep:
             say(f"The UI stays up until Ctrl-C: {airflow.url}/dags/{DAG_ID}")
+            if census.sandbox_port:
+                say(f"So does the sandbox, with the run that the links lead to: {census.host}")
             with suppress(Stopped):
                 while airflow.process.poll() is None:
                     time.sleep(1)

@@ -5,15 +5,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import re
 import shlex
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_census.sandbox import outcomes
+from airflow_provider_census.sandbox import data, outcomes
 
 if TYPE_CHECKING:
     from airflow_provider_census.sandbox import Outcome, Sandbox
@@ -99,11 +100,17 @@ def welcome(census: Sandbox, syncs: dict[int | str, list[Outcome]] | None) -> st
             "",
             f"API v1: {census.url}/api/v1",
             f"Token: {census.token}",
-            f"export AIRFLOW_CONN_CENSUS_DEFAULT={shlex.quote(census.connection_uri)}",
+            export(census, {"password": census.token}),
             "",
             f"API v2: {census.url}/api/v2",
             f"Personal access token: {census.personal_access_token}",
-            f"export AIRFLOW_CONN_CENSUS_DEFAULT={shlex.quote(census.connection_uri_v2)}",
+            export(
+                census,
+                {
+                    "password": census.personal_access_token,
+                    "extra": {"api_version": "v2", "group_id": data.GROUP_ID},
+                },
+            ),
             "",
             "Sync  What each of its runs does",
             *(f"{sync:>4}  {', then '.join(each.summary for each in its)}" for sync, its in does.items()),
@@ -112,6 +119,12 @@ def welcome(census: Sandbox, syncs: dict[int | str, list[Outcome]] | None) -> st
             "Ctrl-C stops it.",
         ]
     )
+
+
+def export(census: Sandbox, fields: dict[str, Any]) -> str:
+    """The command that sets the Airflow connection, in the form that 2.1.0 of the provider takes, too."""
+    connection = json.dumps({"conn_type": "census", "host": census.url, **fields})
+    return f"export AIRFLOW_CONN_CENSUS_DEFAULT={shlex.quote(connection)}"
 
 
 if __name__ == "__main__":

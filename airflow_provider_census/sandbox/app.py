@@ -131,7 +131,13 @@ class SandboxApp:
                 operation, parts = route(root, request.method, path)
             body = json_body(request, await body_of(request))
             with self.lock:
-                call = Call(root == V2, str(request.base_url), parts, request.query_params, body)
+                call = Call(
+                    root == V2,
+                    f"{str(request.base_url).rstrip('/')}{path}",
+                    parts,
+                    request.query_params,
+                    body,
+                )
                 return operation(self.workspace, call)
         except Refusal as refusal:
             return refusal.response()

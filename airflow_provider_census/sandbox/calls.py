@@ -8,6 +8,7 @@ import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse, Response
 
@@ -27,7 +28,7 @@ class Call:
     """What a caller asks: the variable parts of the path, the query and the JSON body.
 
     :ivar v2: whether it came through the root of API v2.
-    :ivar url: scheme, host and port of the sandbox as the caller knows them, and a slash.
+    :ivar url: where it went, without its query.
     """
 
     v2: bool
@@ -89,7 +90,11 @@ def page(
         "last_page": last,
     }
     chosen = [show(item) for item in items[(number - 1) * per_page : number * per_page]]
-    return JSONResponse({"status": "success", "data": chosen, "pagination": pagination})
+    answer: dict[str, Any] = {"status": "success", "data": chosen, "pagination": pagination}
+    if not call.v2:
+        query = urlencode({**call.query, "page": number + 1})
+        answer["next"] = f"{call.url}?{query}" if number < last else None
+    return JSONResponse(answer)
 
 
 def positive(name: str, call: Call, default: int) -> int:

@@ -13,12 +13,15 @@ from starlette.responses import JSONResponse, Response
 
 from airflow_provider_census.sandbox import data
 from airflow_provider_census.sandbox.calls import Call, Item, Refusal, created, page, success, without
+from airflow_provider_census.sandbox.runs import timestamp
 from airflow_provider_census.sandbox.sync_body import complaints
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_provider_census.sandbox.workspace import Workspace
+
+LINK_LASTS = 24 * 3600.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Collection:
     :ivar within: the kind of thing that each of them belongs to, if not to the workspace.
     :ivar keys: the properties by which a path may name one.
     :ivar details: the properties that lists leave to the single answers.
+    :ivar filters: the properties by which the query may choose among them.
     :ivar own: the properties that a caller cannot set, as a new one has them.
     :ivar grouped: whether answers of API v2 say which group one belongs to.
     :ivar needs_group: whether creating one through API v2 takes a group.
@@ -38,6 +42,7 @@ class Collection:
     within: Collection | None = None
     keys: tuple[str, ...] = ("id",)
     details: tuple[str, ...] = ()
+    filters: tuple[str, ...] = ()
     own: Mapping[str, Any] = field(default_factory=dict)
     grouped: bool = False
     needs_group: bool = False
@@ -46,7 +51,12 @@ class Collection:
 
     def list_all(self, workspace: Workspace, call: Call) -> Response:
         """The page of them that the query asks for, without their details."""
-        shown = [self.show(item, call) for item in self.items(workspace, call)]
+        wanted = {name: call.query[name] for name in self.filters if name in call.query}
+        shown = [
+            self.show(item, call)
+            for item in self.items(workspace, call)
+            if all(item.get(name) == value for name, value in wanted.items())
+        ]
         return page([without(item, *self.details) for item in shown], call)
 
     def get(self, workspace: Workspace, call: Call) -> Response:
@@ -194,9 +204,16 @@ class Syncs(Collection):
         return shown
 
     def create(self, workspace: Workspace, call: Call) -> Response:
-        """Make one, and answer with its ``sync_id`` alone; :class:`Refusal` (422) when the body is wrong."""
+        """
+        Make one, and answer with its ``sync_id`` alone; :class:`Refusal` (422) when the body is wrong.
+
+        With ``validate_only``, nothing is made of a body that is right.
+        """
         check_sync(workspace, call, new=True)
+        if call.body.get("validate_only") is True:
+            return JSONResponse({"status": "success", "data": {}})
         sync = self.add(workspace, call, {**data.SYNC_DEFAULTS, **call.body})
+        sync["resource_identifier"] = f"sync-{sync['id']}"
         return created({"sync_id": sync["id"]})
 
     def update(self, workspace: Workspace, call: Call) -> Response:
@@ -207,6 +224,13 @@ class Syncs(Collection):
 
 class ConnectLinks(Collection):
     """Connect links, which are revoked rather than deleted."""
+
+    def add(self, workspace: Workspace, call: Call, given: Item) -> Item:
+        """Store a new link, which leads somewhere for a day."""
+        link = super().add(workspace, call, given)
+        link["uri"] = f"https://census.example/connect/{link['id']}"
+        link["expiration"] = timestamp(workspace.clock() + LINK_LASTS)
+        return link
 
     def revoke(self, workspace: Workspace, call: Call) -> Response:
         """Mark the link as revoked, and answer with it."""
@@ -225,7 +249,7 @@ SOURCES = Sources(
 )
 TABLES = Collection("table", within=SOURCES, details=("columns",))
 MODELS = Collection("model", within=SOURCES, details=("columns",), own={"type": "model", "columns": []})
-FILTER_SEGMENTS = Collection("filter_segment", within=SOURCES)
+FILTER_SEGMENTS = Collection("filter_segment", within=SOURCES, filters=("name",))
 DESTINATIONS = Destinations(
     "destination",
     keys=("id", "slug"),
@@ -237,7 +261,7 @@ DESTINATIONS = Destinations(
 OBJECTS = Collection("object", within=DESTINATIONS, keys=("full_name",), details=("fields",))
 CONNECTORS = Collection("connector", keys=("service_name",))
 CONNECT_LINKS = ConnectLinks("destination_connect_link", own={"revoked": False}, needs_group=True)
-DATASETS = Collection("dataset", needs_group=True)
+DATASETS = Collection("dataset", filters=("type",), needs_group=True)
 WEBHOOKS = Collection("webhook", grouped=True, needs_group=True)
 
 

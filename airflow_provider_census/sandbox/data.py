@@ -19,6 +19,7 @@ SOURCES: list[dict[str, Any]] = [
     {
         "id": 4,
         "slug": "snowflake-xxxxxxx-us-east-1",
+        "type": "snowflake",
         "name": "Snowflake - xxxxxxx.us-east-1",
         "label": None,
         "last_test_succeeded": None,
@@ -97,6 +98,7 @@ SOURCES: list[dict[str, Any]] = [
     {
         "id": 10,
         "slug": "bigquery-development",
+        "type": "big_query",
         "name": "BigQuery - Development",
         "label": "BigQuery",
         "last_test_succeeded": True,
@@ -165,10 +167,18 @@ AWKWARDLY_NAMED: dict[str, Any] = {
     "fields": [],
 }
 
+_TESTED: dict[str, Any] = {
+    "created_at": "2021-10-06T21:00:00.000Z",
+    "last_test_succeeded": True,
+    "last_tested_at": "2021-10-07T20:02:19.544Z",
+}
+
 DESTINATIONS: list[dict[str, Any]] = [
     {
         "id": 12,
         "slug": "google-sheets",
+        "type": "google_sheets",
+        **_TESTED,
         "name": "Google Sheets",
         "credentials": {"service_account_email": "xxxxxxx.iam.gserviceaccount.com"},
         "objects": [],
@@ -176,6 +186,8 @@ DESTINATIONS: list[dict[str, Any]] = [
     {
         "id": 6,
         "slug": "google-ads-dev",
+        "type": "google_ads",
+        **_TESTED,
         "name": "Google Ads Dev",
         "credentials": {"account_id": 7515011393, "account_name": "Manager Account Test"},
         "objects": [],
@@ -183,6 +195,8 @@ DESTINATIONS: list[dict[str, Any]] = [
     {
         "id": 15,
         "slug": "braze",
+        "type": "braze",
+        **_TESTED,
         "name": "Braze",
         "credentials": {"instance_url": "https://rest.iad-03.braze.com"},
         "objects": [USER, EVENT],
@@ -190,6 +204,8 @@ DESTINATIONS: list[dict[str, Any]] = [
     {
         "id": 14,
         "slug": "hubspot",
+        "type": "hubspot",
+        **_TESTED,
         "name": "HubSpot",
         "credentials": {},
         "objects": [AWKWARDLY_NAMED],
@@ -211,10 +227,17 @@ CONNECTORS: list[dict[str, Any]] = [
     {"service_name": "hubspot", "label": "HubSpot"},
 ]
 DESTINATION_CONNECT_LINKS: list[dict[str, Any]] = [
-    {"id": 41, "type": "hubspot", "revoked": False, "created_at": "2021-10-12T09:00:00.000Z"},
+    {
+        "id": 41,
+        "type": "hubspot",
+        "uri": "https://census.example/connect/41",
+        "expiration": "2021-11-12T09:00:00.000Z",
+        "revoked": False,
+        "created_at": "2021-10-12T09:00:00.000Z",
+    },
 ]
 DATASETS: list[dict[str, Any]] = [
-    {"id": 61, "name": "Customers", "created_at": "2021-10-12T09:00:00.000Z"},
+    {"id": 61, "name": "Customers", "type": "sql", "created_at": "2021-10-12T09:00:00.000Z"},
 ]
 WEBHOOKS: list[dict[str, Any]] = [
     {"id": 71, "name": "Alerts", "created_at": "2021-10-12T09:00:00.000Z"},
@@ -226,6 +249,7 @@ UNLISTED_CONNECTION_SLUGS = ("bigquery", "google-ads")
 
 SYNC_DEFAULTS: dict[str, Any] = {
     "label": None,
+    "resource_identifier": "braze-test-to-braze-user",
     "schedule_frequency": "never",
     "schedule_day": None,
     "schedule_hour": None,

@@ -86,12 +86,12 @@ def sync_table(workspace: Workspace) -> str:
     rows = [
         [
             escape(str(sync["id"])),
-            f'<a href="/syncs/{sync["id"]}">{escape(str(sync.get("label")))}</a>',
+            f'<a href="/syncs/{sync["id"]}">{escape(name_of(sync))}</a>',
             link(latest[sync["id"]]) if sync["id"] in latest else '<span class="quiet">never ran</span>',
         ]
         for sync in workspace.items["syncs"]
     ]
-    return table(["Sync", "Label", "Latest run"], rows)
+    return table(["Sync", "Name", "Latest run"], rows)
 
 
 def sync_page(workspace: Workspace, sync_id: str, sync_run_id: str | None) -> Response:
@@ -112,7 +112,12 @@ def sync_page(workspace: Workspace, sync_id: str, sync_run_id: str | None) -> Re
         ],
     )
     running = any(is_running(run) for run in runs[:MOST_RUNS])
-    return page(f"Sync {sync['id']}: {sync.get('label')}", content, running=running)
+    return page(f"Sync {sync['id']}: {name_of(sync)}", content, running=running)
+
+
+def name_of(sync: Item) -> str:
+    """What a sync is called: by its label, else as Census calls it."""
+    return str(sync.get("label") or sync.get("resource_identifier"))
 
 
 def details(workspace: Workspace, run: Item) -> str:

@@ -64,7 +64,8 @@ def export_records(workspace: Workspace, call: Call) -> Response:
         raise Refusal(425, "the run, or the export of its records, is not done yet")
     asked = {name: choice(name, call) for name in ("status", "operation") if choice(name, call)}
     query = urlencode({"signature": "made-up", **asked})
-    return JSONResponse({"status": "success", "urls": [f"{call.url}exports/{run.id}/part-0.parquet?{query}"]})
+    url = f"{call.url.partition('/api/')[0]}/exports/{run.id}/part-0.parquet?{query}"
+    return JSONResponse({"status": "success", "urls": [url]})
 
 
 def find(workspace: Workspace, call: Call, too_old: int) -> SyncRun:

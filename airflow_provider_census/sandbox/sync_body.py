@@ -28,6 +28,19 @@ CHOICES = {
     "schedule_day": ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"),
 }
 HIGHEST = {"schedule_hour": 24, "schedule_minute": 59}
+NAMED_BY: dict[str, list[list[str]]] = {
+    "table": [["id"], ["table_name", "table_schema", "table_catalog"]],
+    "model": [["id"], ["name"], ["model_name"]],
+    "dataset": [["id"], ["name"]],
+    "segment": [["id"], ["name"]],
+    "topic": [["id"], ["name"]],
+    "cohort": [["id"], ["name"]],
+}
+"""What a sync may read, and the properties that name one of a kind."""
+
+ORIGINS = ("sync_metadata", "segment_membership", "liquid_template")
+"""What a mapping may read besides columns and constants."""
+
 BASIC_TYPES = ("boolean", "datetime", "number", "text")
 
 
@@ -39,7 +52,9 @@ def complaints(body: Item, sources: list[Item], destinations: list[Item], *, new
     :param new: whether it is to make a sync, rather than to change some properties of one.
     """
     for name in REQUIRED:
-        if not body.get(name) and (new or name in body):
+        # Properties may be left to Census, and then there is nothing to map.
+        mapped = name != "mappings" or body.get("field_behavior") != "sync_all_properties"
+        if mapped and not body.get(name) and (new or name in body):
             yield f"{name} is required"
     for name, choices in CHOICES.items():
         if body.get(name) is not None and body[name] not in choices:
@@ -54,25 +69,26 @@ def complaints(body: Item, sources: list[Item], destinations: list[Item], *, new
     if body.get("destination_attributes"):
         yield from destination_complaints(body["destination_attributes"], destinations)
     if body.get("mappings"):
-        yield from mappings_complaints(body["mappings"])
+        to_sheet = is_sheet(body.get("destination_attributes"), destinations)
+        yield from mappings_complaints(
+            body["mappings"], needs_identifier=not (to_sheet and body.get("operation") == "mirror")
+        )
 
 
 def source_complaints(source: Any, sources: list[Item]) -> Iterator[str]:
-    """What is wrong with the connection, table or model that a sync reads."""
+    """What is wrong with the connection and the object that a sync reads."""
     if not isinstance(source, dict):
         yield "source_attributes must be an object"
         return
-    yield from connection_complaints("source_attributes", source, sources)
     # Older bodies name the model or table beside the connection, newer ones in an object of its own.
     wanted = source.get("object", source)
     kind = wanted.get("type") if isinstance(wanted, dict) else None
-    if kind == "model":
-        alternatives = [["id"], ["name"], ["model_name"]]
-    elif kind == "table":
-        alternatives = [["id"], ["table_name", "table_schema", "table_catalog"]]
-    else:
-        yield "source_attributes: type must be one of table, model"
+    if kind == "table" or "connection_id" in source or "connection_slug" in source:
+        yield from connection_complaints("source_attributes", source, sources)
+    if not isinstance(kind, str) or kind not in NAMED_BY:
+        yield f"source_attributes: type must be one of {', '.join(NAMED_BY)}"
         return
+    alternatives = NAMED_BY[kind]
     if not any(all(wanted.get(name) for name in names) for names in alternatives):
         yield f"source_attributes: a {kind} is named by {' or '.join(' + '.join(n) for n in alternatives)}"
 
@@ -100,7 +116,18 @@ def connection_complaints(where: str, attributes: Item, connections: list[Item])
         yield f"{where}: there is no connection {connection_id!r}"
 
 
-def mappings_complaints(mappings: Any) -> Iterator[str]:
+def is_sheet(destination: Any, destinations: list[Item]) -> bool:
+    """Whether a sync writes to a sheet, which as a mirror has no identifier."""
+    if not isinstance(destination, dict):
+        return False
+    named = {str(destination.get("connection_slug")), str(destination.get("connection_id"))}
+    return any(
+        known.get("type") == "google_sheets" and named & {str(known.get("slug")), str(known["id"])}
+        for known in destinations
+    )
+
+
+def mappings_complaints(mappings: Any, *, needs_identifier: bool) -> Iterator[str]:
     """What is wrong with the mappings, counted from 1; exactly one must be the identifier."""
     if not isinstance(mappings, list) or not all(isinstance(mapping, dict) for mapping in mappings):
         yield "mappings must be a list of objects"
@@ -110,7 +137,8 @@ def mappings_complaints(mappings: Any) -> Iterator[str]:
             yield f"mapping {number}: from must be a column, or a constant with its type"
         if not is_text(mapping.get("to")):
             yield f"mapping {number}: to is required"
-    if sum(mapping.get("is_primary_identifier") is True for mapping in mappings) != 1:
+    identifiers = sum(mapping.get("is_primary_identifier") is True for mapping in mappings)
+    if identifiers > 1 or (needs_identifier and not identifiers):
         yield "is_primary_identifier must be true for exactly one mapping"
 
 
@@ -119,6 +147,8 @@ def is_origin(origin: Any) -> bool:
     if not isinstance(origin, dict):
         return is_text(origin)
     content = origin.get("data")
+    if origin.get("type") in ORIGINS:
+        return content is not None
     if origin.get("type") == "column":
         return is_text(content)
     if origin.get("type") == "constant_value":

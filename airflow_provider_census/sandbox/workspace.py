@@ -127,10 +127,9 @@ class Workspace:
 
     def _new_sync(self, key: int | str) -> Item:
         sync = deepcopy(data.SYNC_TO_BRAZE)
-        if isinstance(key, str):
-            sync |= {"id": self.new_id(), "label": key}
-        else:
-            sync |= {"id": key, "label": f"Sync {key}"}
+        number = self.new_id() if isinstance(key, str) else key
+        label = key if isinstance(key, str) else None
+        sync |= {"id": number, "label": label, "resource_identifier": f"sync-{number}"}
         self.items["syncs"].append(sync)
         return sync
 

@@ -372,6 +372,11 @@ def test_what_belongs_to_one_source_is_not_found_in_another(either: Caller) -> N
         assert either.call("GET", f"/sources/10{path}").status_code == 404
 
 
+@pytest.mark.parametrize(("name", "ids"), [("New customers", [31]), ("Old customers", [])])
+def test_filter_segments_are_found_by_name(either: Caller, name: str, ids: list[int]) -> None:
+    assert [item["id"] for item in either.data("/sources/4/filter_segments", name=name)] == ids
+
+
 def test_one_sandbox_changes_nothing_for_the_next(census: Caller, stage: Stage) -> None:
     census.call("DELETE", "/syncs/52")
     census.call("PATCH", "/sources/4/models/15", json={"query": "select 1"})
@@ -588,6 +593,8 @@ def test_a_revoked_link_says_so(census: Caller, version: str) -> None:
     link = caller.call("POST", links, json={"type": "braze", "group_id": GROUP}).json()["data"]
 
     assert (link["type"], link["revoked"]) == ("braze", False)
+    assert link["uri"] == f"https://census.example/connect/{link['id']}"
+    assert link["expiration"] == "2023-11-15T22:13:20.000Z"
     caller.call("POST", f"{links}/{link['id']}/revoke")
     assert caller.data(f"{links}/{link['id']}")["revoked"] is True
     assert [item["revoked"] for item in caller.data(links)] == [False, True]

@@ -148,7 +148,7 @@ def test_any_other_sync_is_there_and_completes(sandbox: Sandbox, clock: Clock, v
 
     assert caller.data("/syncs") == []
     assert caller.data("/syncs/123/sync_runs") == []
-    assert caller.data("/syncs/124")["label"] == "Sync 124"
+    assert caller.data("/syncs/124")["resource_identifier"] == "sync-124"
     assert caller.run(caller.trigger(125), after=60)["status"] == "completed"
     assert [sync["id"] for sync in caller.data("/syncs")] == [123, 124, 125]
 

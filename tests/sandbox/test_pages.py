@@ -129,8 +129,8 @@ def test_all_syncs_are_listed_with_their_latest_run(sandbox: Sandbox) -> None:
 
     text = text_of(sandbox.url)
 
-    assert re.search(r"1\s+Sync 1\s+\d+\s+queued", text)
-    assert re.search(r"2\s+Sync 2\s+never ran", text)
+    assert re.search(r"1\s+sync-1\s+\d+\s+queued", text)
+    assert re.search(r"2\s+sync-2\s+never ran", text)
     assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;&amp;&quot;\x00?" in text
 
 

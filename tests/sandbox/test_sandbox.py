@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -204,6 +206,18 @@ def test_runs_come_in_pages(
         "next_page": next_page,
         "last_page": 2,
     }
+
+
+def test_a_list_of_v1_says_where_the_next_page_is(census: Caller) -> None:
+    url = f"{census.url}/api/v1/syncs/52/sync_runs?order=asc&per_page=2"
+    seen = []
+    while url:
+        answer = census.session.get(url, timeout=10).json()
+        seen += [run["id"] for run in answer["data"]]
+        url = answer["next"]
+
+    assert seen == [92, 93, 94]
+    assert "next" not in census.through("v2").call("GET", "/syncs").json()
 
 
 def test_page_0_is_the_first(census: Caller) -> None:
@@ -548,7 +562,53 @@ def test_a_call_that_makes_no_sense_does_nothing(
 # Creating syncs
 
 
-@pytest.mark.parametrize("body", [BODY, NEWER_BODY], ids=["older form", "newer form"])
+def newer(**changed: Any) -> dict[str, Any]:
+    return {**NEWER_BODY, **changed}
+
+
+def reading(origin: dict[str, Any]) -> dict[str, Any]:
+    """The newer body, with a mapping that reads this."""
+    return newer(mappings=[NEWER_BODY["mappings"][0], {"from": origin, "to": "first_name"}])
+
+
+def source(**object_: Any) -> dict[str, Any]:
+    return {"connection_id": 4, "object": object_}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(BODY, id="older form"),
+        pytest.param(NEWER_BODY, id="newer form"),
+        pytest.param(newer(source_attributes=source(type="dataset", id=61)), id="dataset"),
+        pytest.param(newer(source_attributes=source(type="segment", id=31)), id="segment"),
+        pytest.param(newer(source_attributes=source(type="topic", id=1)), id="topic"),
+        pytest.param(newer(source_attributes=source(type="cohort", id=1)), id="cohort"),
+        pytest.param(
+            newer(source_attributes={"object": {"type": "model", "name": "braze_test"}}),
+            id="model without a connection",
+        ),
+        pytest.param(reading({"type": "sync_metadata", "data": "sync_run_id"}), id="sync_metadata"),
+        pytest.param(
+            reading({"type": "segment_membership", "data": {"identify_by": "name"}}), id="segment_membership"
+        ),
+        pytest.param(
+            reading({"type": "liquid_template", "data": "{{ record['EMAIL'] }}"}), id="liquid_template"
+        ),
+        pytest.param(
+            newer(
+                operation="mirror",
+                destination_attributes={"connection_id": 12, "object": "Sheet 1"},
+                mappings=[{"from": {"type": "column", "data": "EMAIL"}, "to": "EMAIL"}],
+            ),
+            id="mirror to a sheet",
+        ),
+        pytest.param(newer(field_behavior="sync_all_properties", mappings=[]), id="all properties"),
+        pytest.param(
+            newer(mode={"type": "triggered", "triggers": {"schedule": {"frequency": "daily"}}}), id="mode"
+        ),
+    ],
+)
 def test_a_created_sync_can_be_read_and_its_runs_complete(census: Caller, body: dict[str, Any]) -> None:
     answer = census.call("POST", "/syncs/create", json=body)
 
@@ -557,6 +617,16 @@ def test_a_created_sync_can_be_read_and_its_runs_complete(census: Caller, body: 
     assert created | body == created
     assert (created["id"], created["created_at"]) == (4545, "2023-11-14T22:13:20.000Z")
     assert census.run(census.trigger(4545), after=60)["status"] == "completed"
+
+
+@pytest.mark.parametrize(("body", "status_code"), [(BODY, 200), ({**BODY, "mappings": []}, 422)])
+def test_a_sync_that_is_only_validated_is_not_created(
+    census: Caller, body: dict[str, Any], status_code: int
+) -> None:
+    before = census.data("/syncs")
+
+    assert census.call("POST", "/syncs", json={**body, "validate_only": True}).status_code == status_code
+    assert census.data("/syncs") == before
 
 
 def without(name: str) -> dict[str, Any]:
@@ -583,7 +653,7 @@ def with_mapping(**mapping: Any) -> dict[str, Any]:
         ({**BODY, "schedule_hour": 25}, "schedule_hour must be a whole number from 0 to 24"),
         ({**BODY, "schedule_minute": "0"}, "schedule_minute must be a whole number from 0 to 59"),
         ({**BODY, "source_attributes": "bigquery"}, "source_attributes must be an object"),
-        ({**BODY, "source_attributes": {"type": "model", "model_name": "m"}}, "connection_id is required"),
+        ({**BODY, "source_attributes": {"type": "table", "id": 2}}, "connection_id is required"),
         (
             {**BODY, "source_attributes": {"connection_slug": "snow", "type": "model", "model_name": "m"}},
             "there is no connection 'snow'",
@@ -952,22 +1022,22 @@ def test_the_command_says_how_to_reach_it_and_ends_quietly(ending: signal.Signal
     ) as process:
         assert process.stdout is not None
         said = "".join(iter(process.stdout.readline, "Ctrl-C stops it.\n"))
-        found = re.search(
-            r"^export AIRFLOW_CONN_CENSUS_DEFAULT=census://:(.+)@(.+)/http$", said, re.MULTILINE
-        )
-        assert found is not None, said
-        token, address = unquote(found[1]), found[2]
-        answer = requests.get(f"http://{address}/api/v1/sources", auth=("bearer", token), timeout=10)
+        exported = re.findall(r"^export AIRFLOW_CONN_CENSUS_DEFAULT=(.+)$", said, re.MULTILINE)
+        v1, v2 = (json.loads(*shlex.split(value)) for value in exported)
+        token, url = v1["password"], v1["host"]
+        answer = requests.get(f"{url}/api/v1/sources", auth=("bearer", token), timeout=10)
         process.send_signal(ending)
         rest, log = process.communicate(timeout=30)
 
     assert answer.status_code == 200
     assert f"Token: {token}" in said
-    assert f"http://{address}/api/v1" in said
-    assert (
-        "export AIRFLOW_CONN_CENSUS_DEFAULT='census://:sandbox-personal-access-token@"
-        f"{address}/http?api_version=v2&group_id=wandering_aimlessly'\n" in said
-    )
+    assert f"{url}/api/v1\n" in said
+    assert v2 == {
+        "conn_type": "census",
+        "host": url,
+        "password": "sandbox-personal-access-token",
+        "extra": {"api_version": "v2", "group_id": "wandering_aimlessly"},
+    }
     for sync_id, behavior in OUTCOMES.items():
         assert f"{sync_id}  {behavior.summary}\n" in said
     assert (process.returncode, rest) == (0, "")
