@@ -46,12 +46,15 @@ class Name(NamedTuple):
     name: str
 
 
-def facets(hook: CensusHook, run: JsonObject | None, *, first_try: bool) -> OperatorLineage[Any, Any]:
+def facets(
+    hook: CensusHook, run: JsonObject | None, *, first_try: bool, sync: JsonObject | None = None
+) -> OperatorLineage[Any, Any]:
     """
     Report a sync run to OpenLineage; what is unknown is left out, and nothing is raised.
 
     :param run: the run; one that was only started has just its ids. ``None`` if there is no run.
     :param first_try: ask Census what the sync reads and writes, in at most three requests.
+    :param sync: the definition of the sync, if it is known; that saves one of them.
     """
     from airflow.providers.openlineage.extractors import OperatorLineage
 
@@ -61,7 +64,7 @@ def facets(hook: CensusHook, run: JsonObject | None, *, first_try: bool) -> Oper
     try:
         lineage.run_facets = {"census_sync_run": _run_facet(run)}
         if first_try:
-            _add_datasets(lineage, hook, run)
+            _add_datasets(lineage, hook, run, sync)
     except Exception as error:  # noqa: BLE001 - lineage is no reason to trouble anybody
         log.info("The lineage of sync run %s is incomplete: %r", run.get("id"), error)
     return lineage
@@ -75,7 +78,9 @@ def _run_facet(run: JsonObject) -> Any:
     return attr.make_class("CensusSyncRunFacet", list(known), bases=(RunFacet,))(**known)
 
 
-def _add_datasets(lineage: OperatorLineage[Any, Any], hook: CensusHook, run: JsonObject) -> None:
+def _add_datasets(
+    lineage: OperatorLineage[Any, Any], hook: CensusHook, run: JsonObject, sync: JsonObject | None
+) -> None:
     from airflow.providers.common.compat.openlineage.facet import (
         ColumnLineageDatasetFacet,
         Fields,
@@ -96,7 +101,7 @@ def _add_datasets(lineage: OperatorLineage[Any, Any], hook: CensusHook, run: Jso
             log.info("The lineage of sync run %s is incomplete: %s", run.get("id"), error)
             return None
 
-    sync = ask(endpoints.get_sync, run["sync_id"])
+    sync = sync or ask(endpoints.get_sync, run["sync_id"])
     if sync is None:
         return
     source = ask(endpoints.get_source, _connection(sync["source_attributes"]))

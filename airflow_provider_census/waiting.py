@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
-from airflow_provider_census.api import sync_runs
+from airflow_provider_census import reporting
+from airflow_provider_census.api import sync_runs, wording
 from airflow_provider_census.api.criteria import SuccessCriteria, evaluate
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.validation import TEN_YEARS, check_id, check_name
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_census.api.sync_runs import Run
+    from airflow_provider_census.api.types import Sync
     from airflow_provider_census.api.validation import Check
     from airflow_provider_census.api.waiters import RunWaiter, SyncRunWaiter, Waiter
+    from airflow_provider_census.exceptions import CensusSyncRunError
     from airflow_provider_census.hooks.census import CensusHook
     from airflow_provider_census.triggers.base import WaitEvent, WaitTrigger
 
@@ -70,6 +73,7 @@ class WaitsForSyncRun(_Task):
     on_skipped_run = "fail"
     max_records_failed: int | None
     max_records_invalid: int | None
+    log_rejected_records: int
     exponential_backoff: Any = False
     max_wait: Any = None
     silent_fail: bool
@@ -81,6 +85,8 @@ class WaitsForSyncRun(_Task):
     _waiting_since: float | None = None
     _killed = False
     _run: Run | None = None
+    _sync: Sync | None = None
+    _sync_name: str | None = None
 
     @cached_property
     def hook(self) -> CensusHook:
@@ -93,7 +99,16 @@ class WaitsForSyncRun(_Task):
         """Report to the OpenLineage provider, where it is installed, what the run read and wrote."""
         from airflow_provider_census import openlineage
 
-        return openlineage.facets(self.hook, self._run, first_try=task_instance.try_number == 1)
+        return openlineage.facets(
+            self.hook, self._run, first_try=task_instance.try_number == 1, sync=self._sync
+        )
+
+    def _name_of(self, run: Run) -> str:
+        """Name the sync of a run, which takes one request for the whole task; ``""`` if that is not known."""
+        if self._sync_name is None:
+            self._sync = reporting.definition(self.hook, run.get("sync_id"), self.log)
+            self._sync_name = wording.sync_name(self._sync)
+        return self._sync_name
 
     def _find_sync_id(self) -> str:
         """Find the sync by its id or its label."""
@@ -130,6 +145,7 @@ class WaitsForSyncRun(_Task):
             margin = 0.0 if AIRFLOW_V_3_0_PLUS else min(30.0, limit / 10)
             times["execution_deadline"] = now + limit - margin
         times |= {name: moment for name, moment in (known or {}).items() if name in times}
+        self._sync_name = (known or {}).get("sync_name", self._sync_name)
         return WaitOptions(
             self._poll_interval,
             bool(self.exponential_backoff),
@@ -198,7 +214,7 @@ class WaitsForSyncRun(_Task):
         self.defer(
             trigger=self._trigger(waiter, options).connect_as(self.hook),
             method_name=method_name,
-            kwargs={**times, **self._resume_kwargs(waiter)},
+            kwargs={**times, "sync_name": self._sync_name, **self._resume_kwargs(waiter)},
             timeout=timedelta(seconds=left + DEFER_MARGIN),
         )
 
@@ -266,15 +282,19 @@ class WaitsForSyncRun(_Task):
 
         :param kind: which of the two timeouts was reached.
         """
-        abandoned = self._abandon(waiter, kind)
+        abandoned, seen = self._abandon(waiter, kind), ""
+        if waiter.run is not None:
+            seen = f": {waiter.last_progress}"
+            abandoned += f" {sync_runs.browser_url(self.hook.settings.base_url, waiter.run)}"
         if kind == "execution_timeout":
             from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
+            limit = wording.span(self.execution_timeout.total_seconds()) if self.execution_timeout else "the"
             raise AirflowTaskTimeout(
-                f"{waiter} has not ended within the execution_timeout, {self.execution_timeout}. {abandoned}"
+                f"{waiter} has not ended within {limit} (execution_timeout){seen}. {abandoned}"
             )
         raise self.timeout_error(
-            f"{waiter} has not ended within {self.timeout:g} s (timeout). {abandoned}"
+            f"{waiter} has not ended within {wording.span(self.timeout)} (timeout){seen}. {abandoned}"
         ) from None
 
     def _abandon(self, waiter: RunWaiter[Any], kind: str) -> str:
@@ -295,17 +315,28 @@ class WaitsForSyncRun(_Task):
         """
         self._run = run
         url = sync_runs.browser_url(self.hook.settings.base_url, run)
-        evaluation = evaluate(run, self._criteria(), url)
+        skipped = sync_runs.outcome(run) == "skipped"
+        blocking = reporting.blocking_run(self.hook, run, time.time(), self.log) if skipped else ""
+        evaluation = evaluate(run, self._criteria(), url, self._name_of(run), blocking)
+        details = reporting.rejected_records(self.hook, run, self.log_rejected_records, self.log)
         stats.sync_run_finished(evaluation.outcome, self._waiting_since)
         if self.outlets:
             from airflow_provider_census.utils.asset_events import annotate
 
             annotate(context, self.outlets, sync_runs.summary(run, url), self.log)
         if evaluation.error is not None:
-            raise evaluation.error
+            error = self._as_raised(evaluation.error)
+            reporting.failure(error, evaluation.message, details, url, self.log)
+            raise error
+        for line in (evaluation.message, *details):
+            (self.log.warning if evaluation.warn else self.log.info)("%s", line)
+        self.log.info("Open: %s", url)
         if evaluation.skip:
             from airflow.providers.common.compat.sdk import AirflowSkipException
 
             raise AirflowSkipException(evaluation.message)
-        (self.log.warning if evaluation.warn else self.log.info)("%s", evaluation.message)
         return run
+
+    def _as_raised(self, error: CensusSyncRunError) -> CensusSyncRunError:
+        """Give the error that this task raises for a run that ended badly."""
+        return error

@@ -390,7 +390,7 @@ def test_alerts(examples: Any, run_dag: RunDag, census: Sandbox, monkeypatch: py
         monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(address))
         assert outcome(run_dag(dag)) == {"sync": "failed"}
     (trigger,) = census.triggers
-    why = f"Sync run {trigger.sync_run_id} of sync 53 failed: JSON_ARRAY_ERROR"
+    why = ": JSON_ARRAY_ERROR: The array field"
     where = f"{census.url}/syncs/53/history?sync_run_id={trigger.sync_run_id}"
     (posted,) = slack
     message = message_from_bytes(b"".join(mail))

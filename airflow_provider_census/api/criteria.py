@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow_provider_census.api.cleaning import plain
-from airflow_provider_census.api.responses import MAX_MESSAGE
-from airflow_provider_census.api.sync_runs import COUNTS, Outcome, count, outcome, title
+from airflow_provider_census.api import wording
+from airflow_provider_census.api.sync_runs import Outcome, count, outcome
 from airflow_provider_census.api.validation import Check, check_choice, check_int, optional
 from airflow_provider_census.exceptions import (
     CensusSyncRunCanceled,
@@ -60,7 +59,7 @@ class Evaluation:
     What a task makes of a finished run.
 
     :ivar outcome: how the run ended.
-    :ivar message: one line for the log or the error.
+    :ivar message: one line for the log; what an error says has the address of the run besides.
     :ivar error: what to raise, unless the run is a success.
     :ivar skip: whether Airflow should skip the task.
     :ivar warn: whether the success deserves a warning.
@@ -73,60 +72,53 @@ class Evaluation:
     warn: bool = False
 
 
-def evaluate(run: dict[str, Any], criteria: SuccessCriteria, url: str) -> Evaluation:
+def evaluate(
+    run: dict[str, Any], criteria: SuccessCriteria, url: str, name: str = "", blocking: str = ""
+) -> Evaluation:
     """
     Evaluate a finished run.
 
-    :param url: where the run is shown in a browser; part of every message.
+    :param url: where the run is shown in a browser; part of every error.
+    :param name: the name of the sync, if it is known.
+    :param blocking: the run because of which Census skipped this one, in words, if it is known.
     """
     ended = outcome(run) or "failed"
-    name = title(run)
+    numbers = f"; {known}" if (known := wording.counts(run)) else ""
+    about = f"{numbers} · {wording.title(run, name)}"
+    kind: type[CensusSyncRunError] | None = None
     if ended == "completed":
-        return _evaluate_records(run, criteria, name, url)
-    if ended == "skipped":
-        message = (
-            f"{name} was skipped by Census, because an earlier run of the sync was still running: "
-            f"this run synced nothing. {url}"
-        )
-        if criteria.on_skipped_run == "fail":
-            return Evaluation(ended, message, error=CensusSyncRunSkipped(message, run))
-        return Evaluation(ended, message, skip=criteria.on_skipped_run == "skip", warn=True)
-    if ended == "canceled":
-        message = f"{name} was cancelled. {_counts(run)} {url}"
-        return Evaluation(ended, message, error=CensusSyncRunCanceled(message, run))
-    message = f"{name} failed: {_cause(run)} {_counts(run)} {url}"
-    return Evaluation(ended, message, error=CensusSyncRunFailed(message, run))
+        excess = _excess(run, criteria)
+        if not excess:
+            return Evaluation(ended, _success(run, name), warn=_rejected(run) > 0)
+        kind, message = CensusSyncRunRejectedRecords, f"Too many rejected records: {excess}{about}"
+    elif ended == "skipped":
+        because = blocking or "an earlier run of the sync was still running"
+        message = f"Skipped by Census, nothing was synced: {because} · {wording.title(run, name)}"
+        if criteria.on_skipped_run != "fail":
+            return Evaluation(ended, message, skip=criteria.on_skipped_run == "skip", warn=True)
+        kind = CensusSyncRunSkipped
+    elif ended == "canceled":
+        kind, message = CensusSyncRunCanceled, f"Cancelled{wording.took(run)}{about}"
+    else:
+        kind, message = CensusSyncRunFailed, f"Failed{wording.took(run)}: {wording.cause(run)}{about}"
+    return Evaluation(ended, message, error=kind(f"{message} {url}", run))
 
 
-def _evaluate_records(run: dict[str, Any], criteria: SuccessCriteria, name: str, url: str) -> Evaluation:
-    excess = [
-        f"{key} is {count(run, key)}, allowed are {allowed}"
-        for key, allowed in (
-            ("records_failed", criteria.max_records_failed),
-            ("records_invalid", criteria.max_records_invalid),
-        )
-        if allowed is not None and count(run, key) > allowed
-    ]
-    if excess:
-        message = (
-            f"{name} completed, but with too many rejected records: {'; '.join(excess)}. {_counts(run)} {url}"
-        )
-        return Evaluation("completed", message, error=CensusSyncRunRejectedRecords(message, run))
-    rejected = count(run, "records_failed") + count(run, "records_invalid")
-    return Evaluation("completed", f"{name} completed. {_counts(run)} {url}", warn=rejected > 0)
+def _success(run: Mapping[str, Any], name: str) -> str:
+    """Say that a run completed; if records were rejected, that first."""
+    done, numbers = f"Completed{wording.took(run)}", wording.counts(run)
+    rejected = f"{_rejected(run)} records rejected or invalid. " if _rejected(run) else ""
+    return f"{rejected}{done}{': ' if numbers else ''}{numbers} · {wording.title(run, name)}"
 
 
-def _counts(run: Mapping[str, Any]) -> str:
-    shown = (f"{key} {'unknown' if run.get(key) is None else plain(run[key], 50)}" for key in COUNTS)
-    return f"Records: {', '.join(shown)}."
+def _rejected(run: Mapping[str, Any]) -> int:
+    return count(run, "records_failed") + count(run, "records_invalid")
 
 
-def _cause(run: Mapping[str, Any]) -> str:
-    """Join Census' code, message and detail, each of which may be missing or repeat the other."""
-    code, message, detail = (
-        plain(run[key], MAX_MESSAGE) if run.get(key) else ""
-        for key in ("error_code", "error_message", "error_detail")
+def _excess(run: Mapping[str, Any], criteria: SuccessCriteria) -> str:
+    limits = {"records_failed": criteria.max_records_failed, "records_invalid": criteria.max_records_invalid}
+    return "; ".join(
+        f"{key} is {count(run, key)}, allowed are {limit}"
+        for key, limit in limits.items()
+        if limit is not None and count(run, key) > limit
     )
-    words = [code, message, "" if detail in message else detail]
-    cause = ": ".join(word for word in words if word) or "Census gave no reason."
-    return cause if cause.endswith(".") else cause + "."

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from airflow_provider_census.api.cleaning import plain
 from airflow_provider_census.api.responses import to_id
 
 if TYPE_CHECKING:
@@ -47,22 +46,13 @@ def outcome(run: Mapping[str, Any]) -> Outcome | None:
     return ENDED.get(str(run.get("status")))
 
 
-def title(run: Mapping[str, Any]) -> str:
-    """Name a run and its sync, in words."""
-    return f"Sync run {plain(run.get('id'), 50)} of sync {plain(run.get('sync_id'), 50)}"
+def sync_url(base_url: str, sync_id: object) -> str:
+    """
+    Tell where a sync is shown in a browser.
 
-
-def progress(run: Mapping[str, Any]) -> str:
-    """Describe how far a run is: status, step, and the share of its records."""
-    parts = [plain(run.get("status"))]
-    if run.get("current_step"):
-        parts.append(plain(run["current_step"]))
-    done, of = count(run, "records_processed"), count(run, "source_record_count")
-    if done and of:
-        parts.append(f"{done} of {of} records ({min(100, 100 * done // of)} %)")
-    elif done:
-        parts.append(f"{done} records")
-    return ", ".join(parts)
+    :param base_url: scheme and host of Census, such as ``hook.settings.base_url``.
+    """
+    return f"{base_url}/syncs/{quote(str(sync_id), safe='', errors='replace')}"
 
 
 def browser_url(base_url: str, run: Mapping[str, Any]) -> str:
@@ -72,8 +62,8 @@ def browser_url(base_url: str, run: Mapping[str, Any]) -> str:
     :param base_url: scheme and host of Census, such as ``hook.settings.base_url``.
     :param run: the run, or as much of it as ``{"sync_id": 52, "id": 94}``.
     """
-    sync_id, run_id = (quote(str(run.get(key)), safe="", errors="replace") for key in ("sync_id", "id"))
-    return f"{base_url}/syncs/{sync_id}/history?sync_run_id={run_id}"
+    run_id = quote(str(run.get("id")), safe="", errors="replace")
+    return f"{sync_url(base_url, run.get('sync_id'))}/history?sync_run_id={run_id}"
 
 
 def created_at(run: Mapping[str, Any]) -> float | None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_provider_census.api import endpoints, polling, sync_runs
+from airflow_provider_census.api import endpoints, polling, sync_runs, wording
 from airflow_provider_census.api.cleaning import plain
 from airflow_provider_census.api.flow import Flow, Log, Sleep
 from airflow_provider_census.api.pagination import Pages
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from airflow_provider_census.api.responses import Page
 
 T = TypeVar("T")
+
+PROGRESS_INTERVAL = 300.0
+"""Seconds at most between two log lines about a run that is running."""
 
 MAX_AUTH_ERRORS = 3
 """Polls in a row at which the token must be rejected before the wait ends."""
@@ -73,7 +76,10 @@ class OutageLog:
             self._log.warning("%s Still waiting for %s.", error, name)
         elif now >= self._silent_until:
             self._log.warning(
-                "%s Still waiting for %s, after %.0f s without a response.", error, name, now - self._since
+                "%s Still waiting for %s, after %s without a response.",
+                error,
+                name,
+                wording.span(now - self._since),
             )
             self._silence = min(2 * self._silence, self.MAX_SILENCE)
         else:
@@ -83,7 +89,8 @@ class OutageLog:
     def succeeded(self) -> None:
         """Take note of a poll that succeeded."""
         if self._since is not None:
-            self._log.info("%s responds again, after %.0f s.", self._service, self._now() - self._since)
+            lasted = wording.span(self._now() - self._since)
+            self._log.info("%s responds again, after %s.", self._service, lasted)
             self._since = None
 
 
@@ -103,6 +110,7 @@ class Waiter(ABC, Generic[T]):
     def __init__(self, name: str, log: Log, now: Callable[[], float], *, silent_fail: bool = False) -> None:
         self.name = name
         self._log = log
+        self._now = now
         self._silent_fail = silent_fail
         self._outage = OutageLog(log, now)
         self._auth_errors = 0
@@ -147,33 +155,42 @@ class RunWaiter(Waiter[T]):
 
     :ivar run: the run as last polled.
     :ivar sync_run_id: the run that is waited for, if it is known which.
+    :ivar sync_name: the name of the sync, if it is known.
     """
 
     if_abandoned = "the run keeps running"
     run: Run | None = None
     sync_run_id: int | str | None = None
-    _progress = ""
+    sync_name = ""
+    _reported: tuple[Any, ...] = ()
+    _reported_at = 0.0
     _unknown = ""
 
+    @property
+    def last_progress(self) -> str:
+        """How far the run was when it was last polled, in words; ``""`` if it never was."""
+        return "" if self.run is None else wording.progress(self.run, self._now())
+
     def _follow(self, run: Run) -> bool:
-        """Report a run's progress, and tell whether it has ended."""
-        previous, self.run = self.run, run
-        ended = sync_runs.outcome(run) is not None
-        if run == previous:
-            return ended
-        status = str(run.get("status"))
-        if not ended and status not in sync_runs.RUNNING and status != self._unknown:
+        """Report a run's progress when there is any, and tell whether the run has ended."""
+        self.run = run
+        if sync_runs.outcome(run) is not None:
+            return True
+        status, now = str(run.get("status")), self._now()
+        done, of = sync_runs.count(run, "records_processed"), sync_runs.count(run, "source_record_count")
+        reached = (run.get("id"), status, run.get("current_step"), 10 * done // of if of else 0)
+        if reached == self._reported and now - self._reported_at < PROGRESS_INTERVAL:
+            return False
+        self._reported, self._reported_at = reached, now
+        if status not in sync_runs.RUNNING and status != self._unknown:
             self._unknown = status
             self._log.warning(
-                "%s has the status %r, which this release does not know; taken for running.",
-                sync_runs.title(run),
+                "Status %r, which this release does not know; taken for running: %s",
                 plain(status),
+                wording.title(run, self.sync_name),
             )
-        progress = f"{sync_runs.title(run)}: {sync_runs.progress(run)}"
-        if progress != self._progress:
-            self._progress = progress
-            self._log.info("%s", progress)
-        return ended
+        self._log.info("%s · %s", wording.progress(run, now), wording.title(run, self.sync_name))
+        return False
 
 
 class SyncRunWaiter(RunWaiter[Run]):
@@ -413,6 +430,6 @@ def wait(
         delay = polling.next_poll(interval, failures, failure, rng)
         if deadline is not None:
             if moment >= deadline:
-                raise CensusTimeoutError(f"{waiter} has not ended after {moment - started:.0f} s")
+                raise CensusTimeoutError(f"{waiter} has not ended after {wording.span(moment - started)}")
             delay = min(delay, deadline - moment)
         yield Sleep(delay)

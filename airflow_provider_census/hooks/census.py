@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
-from airflow_provider_census.api import endpoints, syncs
+from airflow_provider_census.api import endpoints, syncs, wording
 from airflow_provider_census.api.pagination import Pages, fetch_all
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.request import Request
@@ -213,7 +213,9 @@ class CensusHook(Operations, OldMethods, BaseHook):
         :raises CensusTimeoutError: if the run is still running after that time.
         """
         waiter = SyncRunWaiter(sync_run_id, self.log, time.time)
-        return cast("SyncRun", self._wait(waiter, timeout, poll_interval))
+        run = self._wait(waiter, timeout, poll_interval)
+        self.log.info("%s%s · %s", run.get("status"), wording.took(run), wording.title(run))
+        return cast("SyncRun", run)
 
     def wait_for_refresh(
         self,

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
 
+from airflow_provider_census import reporting
+from airflow_provider_census.api import wording
 from airflow_provider_census.api.criteria import CHECKS
 from airflow_provider_census.api.retries import outcome_unknown
-from airflow_provider_census.api.sync_runs import browser_url, outcome, progress
+from airflow_provider_census.api.sync_runs import browser_url, outcome, sync_url
 from airflow_provider_census.api.validation import (
     check_choice,
+    check_int,
     check_literals,
     check_name,
     check_sync,
@@ -101,6 +104,8 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         ``execution_timeout`` is.
     :param cancel_on_kill: cancel the run when a user marks the waiting task as failed or success, clears or
         deletes it. A worker or triggerer that stops is none of these.
+    :param log_rejected_records: how many rejected records the log names at most, by identifier and reason;
+        0 for none.
     :raises ValueError: if an argument is not what it should be.
     :raises CensusApiError: if Census does not start the sync.
     :raises CensusError: if a run is running and ``if_running`` is ``"fail"``.
@@ -124,6 +129,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         "cancel_on_kill": to_bool,
         "durable": to_bool,
         "if_running": partial(check_choice, allowed=IF_RUNNING),
+        "log_rejected_records": partial(check_int, low=0),
     }
     _skips = 0
     _cancellable: tuple[int, Any] | None = None
@@ -146,6 +152,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         cancel_on_kill: bool = True,
         durable: bool = True,
         if_running: str = "trigger",
+        log_rejected_records: int = 5,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -164,6 +171,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self.durable = durable
         self.if_running = if_running
+        self.log_rejected_records = log_rejected_records
         # Refused when Airflow reads the DAG file, if it gives them itself.
         check_literals(self, self.checks)
         check_sync(sync_id, sync_label)
@@ -186,6 +194,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
                 "max_records_invalid": self.max_records_invalid is not None,
                 "cancel_on_timeout": self.cancel_on_timeout,
                 "cancel_on_kill": not self.cancel_on_kill,
+                "log_rejected_records": self.log_rejected_records != 5,
             }.items()
             if is_set
         ]
@@ -209,6 +218,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         take_arguments(self, self.checks)
         self._skips = 0
         sync_id = self._find_sync_id()
+        publish(context, sync_url(self.hook.settings.base_url, sync_id), self.log)
         checkpoints = self._checkpoints(context, sync_id)
         reconnected = self._reconnect(context, checkpoints)
         if reconnected is None:
@@ -275,8 +285,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         full_sync = checkpoints.checkpoint.full_sync
         if snapshot.active is not None and self.if_running != "trigger":
             url = browser_url(self.hook.settings.base_url, snapshot.active)
-            active = f"Sync run {snapshot.active.get('id')} of sync {sync_id} is running already: "
-            active += f"{progress(snapshot.active)}."
+            active = f"Sync {sync_id} is running already: {wording.other_run(snapshot.active, time.time())}."
             if self.if_running == "fail":
                 raise CensusError(f"{active} No run was started (if_running='fail'). {url}")
             self.log.info("%s if_running=%r. %s", active, self.if_running, url)
@@ -344,14 +353,18 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         self.joined = joined
         self._run = {"id": sync_run_id, "sync_id": sync_id}
         url = browser_url(self.hook.settings.base_url, self._run)
-        how = "joined" if joined else "started"
-        self.log.info("Sync run %s of sync %s is %s. %s", sync_run_id, sync_id, how, url)
+        name = self._name_of(self._run) if self.wait_for_completion else ""
+        self.log.info("%s: %s", "Joined" if joined else "Started", wording.title(self._run, name))
+        self.log.info("Open: %s", url)
+        if not joined and self.wait_for_completion:
+            reporting.warn_of_own_schedule(self._sync, name or f"sync {sync_id}", self.log)
         xcom.push(context, RUN_ID_KEY, sync_run_id, self.log)
         publish(context, url, self.log)
         if not self.wait_for_completion:
             return xcom.return_value(self, context, sync_run_id)
         options = options or self._wait_options()
         waiter = self._run_waiter(sync_run_id)
+        waiter.sync_name = name
         if not joined:
             self._cancellable = sync_run_id, context["ti"]
         try:

@@ -25,6 +25,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_census.api.criteria import CHECKS
 from airflow_provider_census.api.polling import RESCHEDULE_INTERVAL
 from airflow_provider_census.api.validation import (
+    check_int,
     check_literals,
     check_name,
     is_literal,
@@ -113,6 +114,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         time waited, from 4 to 23 seconds; 60 in mode ``reschedule``.
     :param max_records_failed: records that the destination may reject; ``None`` for any number.
     :param max_records_invalid: records that Census may leave out as invalid; ``None`` for any number.
+    :param log_rejected_records: how many rejected records the log names at most; 0 for none.
     """
 
     operator_extra_links = (CensusSyncRunLink(),)
@@ -125,6 +127,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         "poke_interval": partial(to_seconds, limits=False),
         "timeout": partial(to_seconds, limits=False),
         "max_wait": optional(to_timedelta),
+        "log_rejected_records": partial(check_int, low=0),
     }
     run_known = True
     """Whether it is known from the beginning for which run to wait."""
@@ -138,6 +141,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         poke_interval: timedelta | float | None,
         max_records_failed: int | None,
         max_records_invalid: int | None,
+        log_rejected_records: int,
         **kwargs: Any,
     ) -> None:
         if poke_interval is not None:
@@ -152,6 +156,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         self.deferrable = deferrable
         self.max_records_failed = max_records_failed
         self.max_records_invalid = max_records_invalid
+        self.log_rejected_records = log_rejected_records
         if is_literal(census_conn_id):
             check_name("census_conn_id", census_conn_id)
         check_literals(self, self.checks)
@@ -257,8 +262,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         return max(interval, RESCHEDULE_INTERVAL) if self.reschedule else interval
 
     def _finish(self, context: Context, run: Run) -> Run | None:
-        try:
-            finished = super()._finish(context, run)
-        except CensusSyncRunError as error:
-            raise FINAL[type(error)](str(error), run) from None
-        return xcom.return_value(self, context, finished)
+        return xcom.return_value(self, context, super()._finish(context, run))
+
+    def _as_raised(self, error: CensusSyncRunError) -> CensusSyncRunError:
+        return FINAL[type(error)](str(error), error.sync_run)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_census.api.sync_runs import sync_url
 from airflow_provider_census.api.validation import check_id, check_sync, is_literal, plain
+from airflow_provider_census.links.census import publish
 from airflow_provider_census.sensors.base import WaitSensor
 from airflow_provider_census.utils.datetimes import parse_datetime
 from airflow_provider_census.utils.deprecation import old_names
@@ -46,6 +48,8 @@ class CensusSyncRunSensor(WaitSensor):
         still running: ``"fail"``, ``"skip"`` (the task) or ``"succeed"``.
     :param max_records_failed: fail if the destination rejected more records; ``None`` for any number.
     :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number.
+    :param log_rejected_records: how many rejected records the log names at most, by identifier and reason;
+        0 for none.
     :raises ValueError: if an argument is not what it should be.
     :raises CensusNotFoundError: if there is no such run.
     :raises CensusSyncRunError: if the run ended in another way than it should; also an
@@ -65,6 +69,7 @@ class CensusSyncRunSensor(WaitSensor):
         on_skipped_run: str = "fail",
         max_records_failed: int | None = None,
         max_records_invalid: int | None = None,
+        log_rejected_records: int = 5,
         **kwargs: Any,
     ) -> None:
         self.on_skipped_run = on_skipped_run
@@ -74,6 +79,7 @@ class CensusSyncRunSensor(WaitSensor):
             poke_interval=poke_interval,
             max_records_failed=max_records_failed,
             max_records_invalid=max_records_invalid,
+            log_rejected_records=log_rejected_records,
             **kwargs,
         )
         self.sync_run_id = sync_run_id
@@ -107,6 +113,8 @@ class CensusSyncSensor(WaitSensor):
         with the time waited, from 4 to 23 seconds; 60 in mode ``reschedule``.
     :param max_records_failed: fail if the destination rejected more records; ``None`` for any number.
     :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number.
+    :param log_rejected_records: how many rejected records the log names at most, by identifier and reason;
+        0 for none.
     :raises ValueError: if an argument is not what it should be.
     :raises CensusNotFoundError: if there is no such sync.
     :raises CensusSyncRunError: if the run ended in another way than it should; also an
@@ -128,6 +136,7 @@ class CensusSyncSensor(WaitSensor):
         poke_interval: timedelta | float | None = None,
         max_records_failed: int | None = None,
         max_records_invalid: int | None = None,
+        log_rejected_records: int = 5,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -136,6 +145,7 @@ class CensusSyncSensor(WaitSensor):
             poke_interval=poke_interval,
             max_records_failed=max_records_failed,
             max_records_invalid=max_records_invalid,
+            log_rejected_records=log_rejected_records,
             **kwargs,
         )
         self.sync_id = sync_id
@@ -147,7 +157,9 @@ class CensusSyncSensor(WaitSensor):
 
     def _begin(self, context: Context) -> RunWaiter[Any]:
         since = start_of(context) if self.since is None else parse_datetime("since", self.since)
-        return self._sync_waiter(self._find_sync_id(), since.timestamp())
+        sync_id = self._find_sync_id()
+        publish(context, sync_url(self.hook.settings.base_url, sync_id), self.log)
+        return self._sync_waiter(sync_id, since.timestamp())
 
     def _continue(self, context: Context, sync_run_id: Any, known: dict[str, Any]) -> RunWaiter[Any]:
         if sync_run_id is not None:

@@ -11,7 +11,7 @@ from flow_helpers import sync_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_census.api import sync_runs
+from airflow_provider_census.api import sync_runs, wording
 from airflow_provider_census.api.criteria import SuccessCriteria, evaluate
 from airflow_provider_census.exceptions import (
     CensusSyncRunCanceled,
@@ -43,8 +43,8 @@ def test_whatever_census_sends_is_evaluated(run: dict[str, Any], criteria: Succe
     assert evaluation.error is None or isinstance(evaluation.error, CensusSyncRunError)
     assert evaluation.error is None or evaluation.error.sync_run is run
     assert evaluation.error is None or not evaluation.skip
-    assert URL in evaluation.message
-    assert isinstance(sync_runs.progress(run), str)
+    assert evaluation.error is None or str(evaluation.error).endswith(URL)
+    assert isinstance(wording.progress(run, 2e9), str)
     assert sync_runs.browser_url("https://app.getcensus.com", run).startswith(
         "https://app.getcensus.com/syncs/"
     )
@@ -82,14 +82,13 @@ def test_which_ends_are_a_success(
 ) -> None:
     evaluation = evaluate(run, SuccessCriteria(*criteria), URL)
     assert (evaluation.skip, evaluation.warn) == (skip, warn)
-    assert evaluation.message.startswith("Sync run 94 of sync 52 ")
-    assert evaluation.message.endswith(URL)
+    assert evaluation.message.endswith(" · sync 52, run 94")
     if error is None:
         assert evaluation.error is None
         return
     assert type(evaluation.error) is error
     assert evaluation.error.sync_run is run
-    assert str(evaluation.error) == evaluation.message
+    assert str(evaluation.error) == f"{evaluation.message} {URL}"
 
 
 COUNTS = {
@@ -99,45 +98,57 @@ COUNTS = {
     "records_failed": 7,
     "records_invalid": 3,
 }
-SHOWN = (
-    "Records: source_record_count 100, records_processed 90, records_updated 80, records_failed 7, "
-    f"records_invalid 3. {URL}"
-)
+SHOWN = "80 updated, 7 rejected, 3 invalid"
+TIMES = {"created_at": "2026-01-31T04:00:00.000Z", "completed_at": "2026-01-31T04:01:30.000Z"}
 
 
 @pytest.mark.parametrize(
     ("run", "limits", "message"),
     [
-        (sync_run("completed", **COUNTS), (), f"completed. {SHOWN}"),
-        (sync_run("failed", **COUNTS), (), f"failed: Census gave no reason. {SHOWN}"),
-        (sync_run("working", canceled=True, **COUNTS), (), f"was cancelled. {SHOWN}"),
+        (
+            sync_run("completed", **COUNTS),
+            (),
+            f"10 records rejected or invalid. Completed: {SHOWN}",
+        ),
+        (
+            sync_run("completed", **TIMES, records_updated=1000, records_failed=0, records_invalid=0),
+            (),
+            "Completed in 1 min 30 s: 1000 updated, 0 rejected, 0 invalid",
+        ),
+        (sync_run("failed", **COUNTS), (), f"Failed: Census gave no reason; {SHOWN}"),
+        (sync_run("failed", **TIMES), (), "Failed after 1 min 30 s: Census gave no reason"),
+        (sync_run("working", canceled=True, **COUNTS), (), f"Cancelled; {SHOWN}"),
         (
             sync_run("skipped", **COUNTS),
             (),
-            "was skipped by Census, because an earlier run of the sync was still running: "
-            f"this run synced nothing. {URL}",
+            "Skipped by Census, nothing was synced: an earlier run of the sync was still running",
         ),
         (
             sync_run("completed", **COUNTS),
             (6, None),
-            f"completed, but with too many rejected records: records_failed is 7, allowed are 6. {SHOWN}",
+            f"Too many rejected records: records_failed is 7, allowed are 6; {SHOWN}",
         ),
         (
             sync_run("completed", **COUNTS),
             (0, 0),
-            "completed, but with too many rejected records: "
-            f"records_failed is 7, allowed are 0; records_invalid is 3, allowed are 0. {SHOWN}",
+            "Too many rejected records: "
+            f"records_failed is 7, allowed are 0; records_invalid is 3, allowed are 0; {SHOWN}",
         ),
-        (
-            sync_run("completed", records_processed=None),
-            (),
-            "completed. Records: source_record_count unknown, records_processed unknown, "
-            f"records_updated unknown, records_failed unknown, records_invalid unknown. {URL}",
-        ),
+        (sync_run("completed", records_processed=None), (), "Completed"),
     ],
 )
-def test_what_is_said_of_an_end(run: dict[str, Any], limits: Any, message: str) -> None:
-    assert evaluate(run, SuccessCriteria("fail", *limits), URL).message == f"Sync run 94 of sync 52 {message}"
+@pytest.mark.parametrize(("name", "shown"), [("", "{}"), ("Users → braze", "Users → braze ({})")])
+def test_what_is_said_of_an_end(
+    run: dict[str, Any], limits: Any, message: str, name: str, shown: str
+) -> None:
+    said = evaluate(run, SuccessCriteria("fail", *limits), URL, name).message
+    assert said == f"{message} · {shown.format('sync 52, run 94')}"
+
+
+def test_a_skipped_run_names_what_blocked_it() -> None:
+    blocking = "blocked by run 93, started 5 min ago by Schedule: 40 %"
+    said = evaluate(sync_run("skipped"), SuccessCriteria(), URL, blocking=blocking).message
+    assert said.startswith(f"Skipped by Census, nothing was synced: {blocking} · ")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +165,7 @@ def test_what_is_said_of_an_end(run: dict[str, Any], limits: Any, message: str) 
 def test_the_cause_is_in_census_own_words(cause: tuple[str | None, ...], words: str) -> None:
     names = ("error_code", "error_message", "error_detail")
     run = sync_run("failed", **dict(zip(names, cause, strict=True)))
-    assert f" failed: {words} Records: " in evaluate(run, SuccessCriteria(), URL).message
+    assert evaluate(run, SuccessCriteria(), URL).message == f"Failed: {words[:-1]} · sync 52, run 94"
 
 
 @pytest.mark.parametrize(

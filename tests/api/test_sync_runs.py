@@ -47,23 +47,6 @@ def test_how_a_run_ended(run: dict[str, Any], outcome: str | None) -> None:
     assert sync_runs.outcome(run) == outcome
 
 
-@pytest.mark.parametrize(
-    ("run", "progress"),
-    [
-        ({"status": "queued"}, "queued"),
-        (counted("working", records_processed=None), "working"),
-        (
-            counted("working", current_step="Running sync"),
-            "working, Running sync, 90 of 100 records (90 %)",
-        ),
-        (counted("working", source_record_count=None), "working, 90 records"),
-        (counted("working", records_processed=120), "working, 120 of 100 records (100 %)"),
-    ],
-)
-def test_how_far_a_run_is(run: dict[str, Any], progress: str) -> None:
-    assert sync_runs.progress(run) == progress
-
-
 def test_where_a_run_is_shown_in_a_browser() -> None:
     assert sync_runs.browser_url("https://app.getcensus.com", counted("working")) == URL
     assert sync_runs.browser_url("https://x", {"sync_id": "a/b", "id": "?"}) == (

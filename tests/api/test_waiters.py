@@ -139,11 +139,27 @@ def test_progress_is_logged_when_something_changed_and_only_then() -> None:
         ]
     )
     assert wait.log.lines == [
-        ("info", "Sync run 94 of sync 52: queued"),
-        ("info", "Sync run 94 of sync 52: working, Running sync"),
-        ("info", "Sync run 94 of sync 52: working, Running sync, 5 records"),
-        ("info", "Sync run 94 of sync 52: working, 500 of 1000 records (50 %)"),
-        ("info", "Sync run 94 of sync 52: completed, 1000 of 1000 records (100 %)"),
+        ("info", "queued · sync 52, run 94"),
+        ("info", "Running sync · sync 52, run 94"),
+        ("info", "50 %, 500 of 1000 records, working · sync 52, run 94"),
+    ]
+
+
+def test_progress_is_logged_at_each_tenth_and_every_five_minutes() -> None:
+    wait = Wait(WaitOptions(60.0))
+    shares = [0, 3, 9, 10, 19, 20, *[21] * 12]
+    wait.run(
+        [
+            *[sync_run("working", records_processed=share, source_record_count=100) for share in shares],
+            sync_run("completed"),
+        ]
+    )
+    assert [line.partition(" %")[0] for _, line in wait.log.lines] == [
+        "working · sync 52, run 94",
+        "10",
+        "20",
+        "21",
+        "21",
     ]
 
 
@@ -466,8 +482,7 @@ def test_it_waits_until_there_is_a_run_that_has_ended_and_logs_the_way_there() -
         f"There is not yet {name}.",
         f"The connection broke. Still waiting for {name}.",
         "Census responds again, after 3 s.",
-        "Sync run 93 of sync 52: working",
-        "Sync run 93 of sync 52: completed",
+        "working, for 3 s · sync 52, run 93",
     ]
 
 
@@ -508,10 +523,8 @@ def test_idle_is_a_sync_of_which_no_run_is_running() -> None:
     )
     assert (snapshot.newest, snapshot.active) == (94, None)
     assert len(wait.polled_at) == 5
-    assert [line for _, line in wait.log.lines if line.startswith("Sync run")] == [
-        "Sync run 93 of sync 52: working",
-        "Sync run 94 of sync 52: queued",
-    ]
+    lines = [line for _, line in wait.log.lines if " · " in line]
+    assert [line.partition(" · ")[2] for line in lines] == ["sync 52, run 93", "sync 52, run 94"]
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "a status of the future"])

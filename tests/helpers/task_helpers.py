@@ -133,6 +133,9 @@ class Log:
     def warning(self, message: str, *values: Any) -> None:
         self.lines.append(("warning", message % values))
 
+    def error(self, message: str, *values: Any) -> None:
+        self.lines.append(("error", message % values))
+
     def debug(self, message: str, *values: Any) -> None:
         """Not of interest."""
 

@@ -260,8 +260,8 @@ def test_a_run_is_waited_for_however_it_ends(
     sync_run_id = hook.trigger_sync(sync_id)
     run = hook.wait_for_sync_run(sync_run_id, poll_interval=SOON)
     assert (run["id"], run["status"], run["canceled"]) == (sync_run_id, status, canceled)
-    assert [line for line in log.lines if line.startswith(f"Sync run {sync_run_id} of sync {sync_id}: ")]
-    assert status in log.lines[-1]
+    assert log.lines[-1].startswith(f"{status}")
+    assert f"sync {sync_id}, run {sync_run_id}" in log.lines[-1]
 
 
 def test_a_cancelled_run_has_ended(census: Sandbox) -> None:
@@ -277,7 +277,7 @@ def test_the_log_has_the_progress_of_a_run(census: Sandbox, log: Log) -> None:
     sync_run_id = hook.trigger_sync(57)
     with pytest.raises(CensusTimeoutError):
         hook.wait_for_sync_run(sync_run_id, poll_interval=SOON, timeout=5 * SOON)
-    progress = [line for line in log.lines if line.startswith(f"Sync run {sync_run_id} of sync 57: ")]
+    progress = [line for line in log.lines if line.endswith(f" · sync 57, run {sync_run_id}")]
     assert progress
     assert len(progress) == len(set(progress))
 

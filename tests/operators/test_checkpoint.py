@@ -162,7 +162,7 @@ def test_a_retry_resubmits_after_a_run_that_was_no_success(
 ) -> None:
     store = Store()
     for number in (1, 2):
-        with pytest.raises(Exception, match=f"of sync {sync_id}"):
+        with pytest.raises(Exception, match=f"sync {sync_id}, run "):
             attempt(store, number, sync_id=sync_id, **options)
     assert triggered(census) == [sync_id, sync_id]
     assert log.count("Resubmitting after sync run") == 1
@@ -214,7 +214,7 @@ def test_a_retry_waits_for_census_to_respond_but_no_longer_than_its_timeout(
         census.start_run(57)
     attempt(store, sync_id=57, wait_for_completion=False, if_running="join")
     census.fail_next(9999, status=502, path="/api/v1/sync_runs")
-    with pytest.raises(CensusTimeoutError, match=r"within 10800 s \(timeout\)") as raised:
+    with pytest.raises(CensusTimeoutError, match=r"within 3 h \(timeout\)") as raised:
         attempt(store, 2, sync_id=57, timeout=timedelta(hours=3), cancel_on_timeout=True)
     assert ending in str(raised.value)
 

@@ -173,7 +173,7 @@ def test_it_fails_and_names_the_run(run_task: RunTask, census: Sandbox, wait: bo
     done = run_task(CensusTriggerSyncOperator, sync_id=57, if_running="fail", wait_for_completion=wait)
     assert done.state == "failed"
     assert type(done.error) is CensusError
-    assert f"Sync run {others} of sync 57 is running already: working" in str(done.error)
+    assert f"Sync 57 is running already: run {others}, started " in str(done.error)
     assert f"{census.url}/syncs/57/history?sync_run_id={others}" in str(done.error)
     assert census.triggers == []
     assert done.xcom("sync_run_id") is None

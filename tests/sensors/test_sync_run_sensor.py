@@ -348,13 +348,14 @@ def test_a_timeout_of_a_cluster_policy_counts(census: Sandbox, timeout: Any) -> 
     options = deferral.value.trigger.options
     assert options.deadline == options.started + 100
     event = {"sync_run_id": sensor.sync_run_id, "event": "timeout"}
-    with pytest.raises(AirflowSensorTimeout, match=r"within 100 s \(timeout\)"):
+    with pytest.raises(AirflowSensorTimeout, match=r"within 1 min 40 s \(timeout\)"):
         sensor.execute_complete(context(), event)
 
 
 ARGUMENTS: dict[type[Any], dict[str, Any]] = {
     CensusSyncRunSensor: {
         "sync_run_id": 94,
+        "log_rejected_records": 3,
         "census_conn_id": "census_eu",
         "deferrable": True,
         "poke_interval": 7.0,
@@ -366,6 +367,7 @@ ARGUMENTS: dict[type[Any], dict[str, Any]] = {
         "sync_id": 52,
         "sync_label": None,
         "since": datetime(2026, 1, 31, tzinfo=timezone.utc),
+        "log_rejected_records": 3,
         "census_conn_id": "census_eu",
         "deferrable": True,
         "poke_interval": 7.0,

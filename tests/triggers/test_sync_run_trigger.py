@@ -462,14 +462,14 @@ CRASH = {"error": "Trigger failure", "traceback": ["Traceback (most recent call 
 @pytest.mark.parametrize(
     ("make", "options", "failure", "error", "words", "cancels"),
     [
-        (waiting_operator, {}, TIMEOUT, CensusTimeoutError, "(timeout). The run keeps running", 0),
+        (waiting_operator, {}, TIMEOUT, CensusTimeoutError, "The run keeps running", 0),
         (waiting_operator, {"cancel_on_timeout": True}, TIMEOUT, CensusTimeoutError, "was cancelled", 1),
         (
             waiting_operator,
             {"execution_timeout": timedelta(hours=1)},
             TIMEOUT,
             AirflowTaskTimeout,
-            "execution_timeout, 1:00:00. The run was cancelled",
+            "within 1 h (execution_timeout). The run was cancelled",
             1,
         ),
         (
@@ -477,12 +477,12 @@ CRASH = {"error": "Trigger failure", "traceback": ["Traceback (most recent call 
             {"execution_timeout": timedelta(days=30)},
             TIMEOUT,
             CensusTimeoutError,
-            "(timeout). The run keeps running",
+            "The run keeps running",
             0,
         ),
         (waiting_operator, {}, CRASH, CensusError, "ZeroDivisionError", 0),
         (waiting_operator, {}, {}, CensusError, "the run keeps running", 0),
-        (waiting_sensor, {}, TIMEOUT, AirflowSensorTimeout, "(timeout). The run keeps running", 0),
+        (waiting_sensor, {}, TIMEOUT, AirflowSensorTimeout, "The run keeps running", 0),
         (waiting_sensor, {"soft_fail": True}, TIMEOUT, AirflowSkipException, "", 0),
         (waiting_sensor, {}, CRASH, CensusError, "ZeroDivisionError", 0),
         (waiting_sensor, {"never_fail": True}, CRASH, AirflowSkipException, "ZeroDivisionError", 0),
