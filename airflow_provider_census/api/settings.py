@@ -126,7 +126,10 @@ def _whole(value: Any) -> int | None:
 
 
 def _shown(value: Any) -> str:
-    return repr(value) if isinstance(value, (int, float)) else f"a value of type {type(value).__name__}"
+    """Say what a field holds, but no text, for it may be a token in the wrong field."""
+    if isinstance(value, (int, float)):
+        return repr(value)
+    return "this text" if isinstance(value, str) else f"a value of type {type(value).__name__}"
 
 
 def _fields(extra: Any) -> Mapping[str, Any]:
