@@ -94,6 +94,6 @@ def backoff(
     """
     asked = getattr(error, "retry_after", None)
     if asked is not None:
-        return min(asked, MAX_RETRY_AFTER) * (1.0 if rng is None else rng.uniform(1.0, 1.1))
+        return float(min(asked, MAX_RETRY_AFTER)) * (1.0 if rng is None else rng.uniform(1.0, 1.1))
     delay = min(maximum, FIRST_BACKOFF * 2.0 ** min(attempt - 1, 20))
     return delay if rng is None else delay * rng.uniform(0.5, 1.0)

@@ -209,14 +209,17 @@ class RunMatcher:
         Find the run in a list of the sync's runs, and own it.
 
         Whether a run was created after our request was sent is a question of Census' clock: the one of the
-        response, less the time that has passed here. One that was skipped only matches if there is no other.
+        response, less the time that has passed here. Where ids tell which runs are older, the earlier one of
+        Census' clock and ours counts, for either may be hours ahead. A run that was skipped only matches if
+        there is no other.
         """
         snapshot = self.snapshot or RunsSnapshot(0, None)
         since = snapshot.date or 0.0
         if self.sent_at is not None:
-            since = max(
-                since, self.sent_at if response.date is None else response.date - (now - self.sent_at)
-            )
+            on_census_clock = self.sent_at if response.date is None else response.date - (now - self.sent_at)
+            since = max(since, on_census_clock)
+            if self.snapshot is not None:
+                since = min(self.sent_at, on_census_clock)
         if self.snapshot is not None:
             since -= self.skew
         candidates = [
