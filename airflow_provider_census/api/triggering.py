@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -222,12 +223,12 @@ class RunMatcher:
                 since = min(self.sent_at, on_census_clock)
         if self.snapshot is not None:
             since -= self.skew
-        candidates = [
+        candidates: list[tuple[bool, float, Run]] = [
             (sync_runs.outcome(run) == "skipped", created, run)
             for run in response.value
             if sync_runs.run_id(run) > snapshot.newest
             and sync_runs.run_id(run) not in self.owned_run_ids
-            and (created := sync_runs.created_at(run)) is not None
+            and (created := self._created_at(run)) is not None
             and created >= since
             and (run.get("full_sync") is True or not self.full_sync)
         ]
@@ -236,3 +237,8 @@ class RunMatcher:
         found = min(candidates, key=lambda candidate: candidate[:2])[2]
         self.owned_run_ids.add(sync_runs.run_id(found))
         return found
+
+    def _created_at(self, run: Run) -> float | None:
+        """Tell when a run was created; an odd time does not hide one that its id tells from older ones."""
+        created = sync_runs.created_at(run)
+        return math.inf if created is None and self.snapshot is not None else created

@@ -322,6 +322,11 @@ CASES: dict[str, tuple[list[dict[str, Any]], dict[str, Any], int | None]] = {
     "not one of long before, whatever its id": ([run_at(-75, 9)], {"snapshot": RunsSnapshot(7, None)}, None),
     "not one that another clock dates before, if ids do not tell": ([run_at(-45, 9)], {}, None),
     "not one without a time": ([run_at(11, 7, created_at=None)], {}, None),
+    "one with an odd time, if ids tell": (
+        [run_at(11, 8, created_at="yesterday"), run_at(11, 7, created_at=7)],
+        {"snapshot": RunsSnapshot(7, None)},
+        8,
+    ),
     "whatever the user interface calls it": (
         [run_at(11, 7, sync_trigger_reason={"ui_tag": "Manual"})],
         {},
