@@ -88,8 +88,8 @@ def backoff(
 
     :param attempt: the number of the attempt that failed, from 1.
     :param error: what it failed with; its ``Retry-After`` counts.
-    :param rng: source of the jitter; without it there is none. It takes off up to half, and adds up to a tenth
-        to what Census asked for, or all whom it turned away would be back at once.
+    :param rng: source of the jitter; without it there is none. It takes off up to half, and adds up to
+        a tenth to what Census asked for, or all whom it turned away would be back at once.
     :param maximum: seconds at most without a ``Retry-After``.
     """
     asked = getattr(error, "retry_after", None)
