@@ -355,7 +355,7 @@ class CensusStandIn(Server):
         self.log: list[str] = []
         self._token = token
         self._ends_after = ends_after
-        self._keep_alive = keep_alive
+        self.keep_alive = keep_alive
         self._requested: Counter[tuple[str, int]] = Counter()
         self._released = threading.Event()
         self._ids = itertools.count(9001)
@@ -429,7 +429,7 @@ class CensusStandIn(Server):
                 self.runs[key].failures += 1
             now = f"{datetime.now(timezone.utc):%H:%M:%S.%f}"
             self.log.append(f"{now} {request.method} {request.target} {fault.name if fault else status}")
-        connection = {} if self._keep_alive else {"Connection": "close"}
+        connection = {} if self.keep_alive else {"Connection": "close"}
         return response(body, status, Date=formatdate(usegmt=True), **connection), fault
 
     def _execute(

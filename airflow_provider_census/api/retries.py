@@ -88,11 +88,12 @@ def backoff(
 
     :param attempt: the number of the attempt that failed, from 1.
     :param error: what it failed with; its ``Retry-After`` counts.
-    :param rng: source of the jitter, which takes off up to half; without it there is none.
+    :param rng: source of the jitter; without it there is none. It takes off up to half, and adds up to
+        a tenth to what Census asked for, or all whom it turned away would be back at once.
     :param maximum: seconds at most without a ``Retry-After``.
     """
     asked = getattr(error, "retry_after", None)
     if asked is not None:
-        return float(min(asked, MAX_RETRY_AFTER))
+        return float(min(asked, MAX_RETRY_AFTER)) * (1.0 if rng is None else rng.uniform(1.0, 1.1))
     delay = min(maximum, FIRST_BACKOFF * 2.0 ** min(attempt - 1, 20))
     return delay if rng is None else delay * rng.uniform(0.5, 1.0)

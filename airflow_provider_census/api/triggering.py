@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -209,22 +210,25 @@ class RunMatcher:
         Find the run in a list of the sync's runs, and own it.
 
         Whether a run was created after our request was sent is a question of Census' clock: the one of the
-        response, less the time that has passed here. One that was skipped only matches if there is no other.
+        response, less the time that has passed here. Where ids tell which runs are older, the earlier one of
+        Census' clock and ours counts, for either may be hours ahead. A run that was skipped only matches if
+        there is no other.
         """
         snapshot = self.snapshot or RunsSnapshot(0, None)
         since = snapshot.date or 0.0
         if self.sent_at is not None:
-            since = max(
-                since, self.sent_at if response.date is None else response.date - (now - self.sent_at)
-            )
+            on_census_clock = self.sent_at if response.date is None else response.date - (now - self.sent_at)
+            since = max(since, on_census_clock)
+            if self.snapshot is not None:
+                since = min(self.sent_at, on_census_clock)
         if self.snapshot is not None:
             since -= self.skew
-        candidates = [
+        candidates: list[tuple[bool, float, Run]] = [
             (sync_runs.outcome(run) == "skipped", created, run)
             for run in response.value
             if sync_runs.run_id(run) > snapshot.newest
             and sync_runs.run_id(run) not in self.owned_run_ids
-            and (created := sync_runs.created_at(run)) is not None
+            and (created := self._created_at(run)) is not None
             and created >= since
             and (run.get("full_sync") is True or not self.full_sync)
         ]
@@ -233,3 +237,8 @@ class RunMatcher:
         found = min(candidates, key=lambda candidate: candidate[:2])[2]
         self.owned_run_ids.add(sync_runs.run_id(found))
         return found
+
+    def _created_at(self, run: Run) -> float | None:
+        """Tell when a run was created; an odd time does not hide one that its id tells from older ones."""
+        created = sync_runs.created_at(run)
+        return math.inf if created is None and self.snapshot is not None else created

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
 from airflow_provider_census.api import endpoints, syncs, wording
+from airflow_provider_census.api.cleaning import plain
 from airflow_provider_census.api.pagination import Pages, fetch_all
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.request import Request
@@ -235,7 +236,7 @@ class CensusHook(Operations, OldMethods, BaseHook):
         """
         ended = self._wait(RefreshWaiter(status, self.log, time.time), timeout, poll_interval)
         if ended != "completed":
-            raise CensusError(f"The refresh that {status} asks for ended as {ended!r}.")
+            raise CensusError(f"The refresh that {status} asks for ended as {plain(ended)!r}.")
 
     def export_sync_run_records(
         self,

@@ -101,7 +101,9 @@ class CheckpointStore:
 
         :param snapshot: what is known of the sync's runs.
         """
-        self.checkpoint = replace(self.checkpoint, newest=snapshot.newest, date=snapshot.date)
+        # Census' clock may be hours ahead, and would hide the run from a retry.
+        date = snapshot.date and min(snapshot.date, time.time())
+        self.checkpoint = replace(self.checkpoint, newest=snapshot.newest, date=date)
         if self.store is not None:
             self.store.set(EXTERNAL_ID_KEY, asdict(self.checkpoint))
 

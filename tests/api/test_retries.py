@@ -77,6 +77,13 @@ def test_every_operation_but_starting_and_creating_is_idempotent() -> None:
 MAX = retries.MAX_BACKOFF
 
 
+class Highest(random.Random):
+    """Always gives the highest number."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
 class Lowest(random.Random):
     """Always gives the lowest number."""
 
@@ -102,10 +109,16 @@ class Lowest(random.Random):
         (3, api_error(429), MAX, 4.0, 2.0),
         (3, connection_error(sent=True), MAX, 4.0, 2.0),
         (3, OSError("no metadata database"), MAX, 4.0, 2.0),
-        # unless Census asks for a time, which is heeded within reason
+        # unless Census asks for a time, which is heeded within reason; jitter adds up to a tenth
         *[
-            (3, api_error(status, retry_after=asked), maximum, delay, delay)
-            for asked, delay in ((0.0, 0.0), (7.0, 7.0), (120.0, 120.0), (121.0, 120.0), (1e9, 120.0))
+            (3, api_error(status, retry_after=asked), maximum, highest, lowest)
+            for asked, highest, lowest in (
+                (0.0, 0.0, 0.0),
+                (7.0, 7.7, 7.0),
+                (120.0, 132.0, 120.0),
+                (121.0, 132.0, 120.0),
+                (1e9, 132.0, 120.0),
+            )
             for status in (429, 503)
             for maximum in (MAX, 5.0)
         ],
@@ -114,8 +127,9 @@ class Lowest(random.Random):
 def test_backoff(
     attempt: int, error: BaseException | None, maximum: float, highest: float, lowest: float
 ) -> None:
-    assert retries.backoff(attempt, error, maximum=maximum) == highest
+    assert lowest <= retries.backoff(attempt, error, maximum=maximum) <= highest
+    assert retries.backoff(attempt, error, rng=Highest(), maximum=maximum) == pytest.approx(highest)
     assert retries.backoff(attempt, error, rng=Lowest(), maximum=maximum) == lowest
     assert lowest <= retries.backoff(attempt, error, rng=random.Random(), maximum=maximum) <= highest
     if maximum == MAX:
-        assert retries.backoff(attempt, error) == highest
+        assert retries.backoff(attempt, error) == retries.backoff(attempt, error, maximum=maximum)

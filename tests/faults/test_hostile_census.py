@@ -10,27 +10,31 @@ import random
 import re
 import time
 import tracemalloc
+from contextlib import suppress
+from dataclasses import replace
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from flow_helpers import Log
-from hostile import ROWS, Row
-from stand_in import CensusStandIn
+from hostile import ROWS, Row, instead, with_body
+from stand_in import CLOSE, CensusStandIn, Fault, response
 
 from airflow_provider_census.api import endpoints, retries, triggering, waiters
+from airflow_provider_census.api.flow import Sleep
+from airflow_provider_census.api.pagination import fetch_all
 from airflow_provider_census.api.polling import WaitOptions
+from airflow_provider_census.api.triggering import RunsSnapshot
 from airflow_provider_census.exceptions import CensusError
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.transports.driver import adrive
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
-
-    from stand_in import Fault
 
     from airflow_provider_census.api.flow import Flow
     from airflow_provider_census.api.request import Request
-    from airflow_provider_census.api.triggering import RunsSnapshot
 
 TOKEN = "secret-token:of-the-tests"
 MEMORY = 64 * 1024 * 1024
@@ -161,16 +165,21 @@ def test_one_request_reads_the_right_response_or_says_in_time_what_is_wrong(
     assert retries.outcome_unknown(caught.value)
 
 
-@pytest.mark.parametrize("executed", [True, False], ids=["started", "not started"])
-@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+@pytest.mark.parametrize(
+    ("row", "executed"),
+    [
+        pytest.param(row, executed, id=f"{name}, {'started' if executed else 'not started'}")
+        for name, row in ROWS.items()
+        if "trigger" in row.operations
+        for executed in ([True] if row.error is None else [True, False])
+    ],
+)
 def test_whatever_comes_of_the_request_exactly_one_run_is_started(
     census: CensusStandIn, drive: Callable[..., Any], row: Row, executed: bool
 ) -> None:
-    if "trigger" not in row.operations or (row.error is None and not executed):
-        pytest.skip("nothing of that can be told from the response")
     earlier = drive(starts(), 5.0)
     strike(census, "trigger", row.fault(executed=executed), 1)
-    snapshot = triggering.RunsSnapshot(earlier, None)
+    snapshot = RunsSnapshot(earlier, None)
     run_id = drive(starts(snapshot), row.timeout)
     assert [*census.runs] == [earlier, run_id]
 
@@ -185,3 +194,168 @@ def test_a_wait_ends_with_the_right_run(census: CensusStandIn, drive: Callable[.
     for _, line in log.lines:
         check_words(line)
     assert log.count("Still waiting for sync run") <= (row.error is not None)
+
+
+CREATED: list[Any] = [
+    None,
+    7,
+    True,
+    "",
+    "yesterday",
+    "2026-13-45T99:00:00Z",
+    "9999-12-31T23:59:59Z",
+    "1e400",
+    [],
+    {},
+]
+DATES = [
+    "",
+    "yesterday",
+    "Thu, 01 Jan 1970 00:00:00 GMT",
+    "Fri, 31 Dec 9999 23:59:59 GMT",
+    "Wed, 21 Oct 0000 07:28:00 GMT",
+    "Wed, 21 Oct 2099 07:28:00 +2400",
+    "an hour ahead",
+    "an hour late",
+]
+
+
+@pytest.mark.parametrize("created", CREATED, ids=repr)
+def test_a_lost_run_is_found_whatever_its_time(
+    census: CensusStandIn, drive: Callable[..., Any], created: Any
+) -> None:
+    def dated(body: bytes) -> bytes:
+        answer = json.loads(body)
+        for run in answer["data"]:
+            run["created_at"] = created
+        return json.dumps(answer).encode()
+
+    check_lost_run_is_found(census, drive, with_body(dated))
+
+
+@pytest.mark.parametrize("date", DATES, ids=repr)
+def test_a_lost_run_is_found_whatever_the_clock_of_census(
+    census: CensusStandIn, drive: Callable[..., Any], date: str
+) -> None:
+    if date.startswith("an hour"):
+        date = formatdate(time.time() + (3600 if date.endswith("ahead") else -3600), usegmt=True)
+    check_lost_run_is_found(census, drive, with_body(bytes, Date=date))
+
+
+def check_lost_run_is_found(census: CensusStandIn, drive: Callable[..., Any], lists: Any) -> None:
+    """Lose the response to the start of a run, and let all lists of runs be like this."""
+    earlier = drive(starts(), 5.0)
+    faults = {"trigger": replace(CLOSE, executed=True), "list": Fault("odd", lists, executed=True)}
+    census.faults = lambda operation, key, before: faults.get(operation)
+
+    def flow() -> Flow[int]:
+        snapshot = RunsSnapshot.of((yield endpoints.newest_sync_runs(52)))
+        assert snapshot.newest == earlier
+        return (yield from starts(snapshot))
+
+    run_id = drive(flow(), 5.0)
+    assert [*census.runs] == [earlier, run_id]
+
+
+AFTERS = [
+    "0",
+    "7",
+    "-5",
+    "1e9",
+    "99999999999",
+    "NaN",
+    "inf",
+    "7, 7",
+    "soon",
+    "Thu, 01 Jan 1970 00:00:00 GMT",
+    "٣",
+]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("after", AFTERS)
+def test_no_retry_after_is_heeded_for_long(
+    census: CensusStandIn, drive: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, after: str, status: int
+) -> None:
+    act = instead(
+        response(b"", status, Connection="close", Retry_After="AFTER").replace(b"AFTER", after.encode())
+    )
+    strike(census, "trigger", Fault("busy", act))
+    with pytest.raises(CensusError) as caught:
+        drive(single(endpoints.trigger_sync(52)), 5.0)
+    monkeypatch.undo()
+    for attempt in (1, 5, 50):
+        assert 0.0 <= retries.backoff(attempt, caught.value, rng=random.Random(1)) <= 132.0
+
+
+def test_a_list_is_not_read_on_another_host(census: CensusStandIn, drive: Callable[..., Any]) -> None:
+    with CensusStandIn() as elsewhere:
+        for following in (f"{elsewhere.url}/api/v1/syncs/52/sync_runs?page=2", "file:///etc/passwd?page=2"):
+            body = {"data": [], "next": following}
+            strike(census, "list", Fault("elsewhere", instead(response(body, Connection="close"))))
+            with pytest.raises(CensusError, match="do not lead to its end: the next page is"):
+                drive(fetch_all(endpoints.list_sync_runs(52), census.url), 5.0)
+        assert elsewhere.received == []
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05], ids=["at once", "later"])
+@pytest.mark.parametrize("operation", ["run", "trigger"])
+def test_a_response_too_many_is_not_taken_for_that_to_the_next_request(
+    place: str, drive: Callable[..., Any], census: CensusStandIn, operation: str, pause: float
+) -> None:
+    """The connection is kept, and each request is answered twice."""
+    census.keep_alive = True
+
+    def twice(connection: socket.socket, right: bytes) -> None:
+        connection.sendall(right)
+        time.sleep(pause)
+        connection.sendall(right)
+        connection.settimeout(1.0)
+        connection.recv(65536)
+
+    first, second = (drive(starts(), 5.0) for _ in range(2))
+    strike(census, "run", Fault("twice", twice, executed=True), 1)
+    requests: dict[str, Request[Any]] = {
+        "run": endpoints.get_sync_run(second),
+        "trigger": endpoints.trigger_sync(52),
+    }
+
+    def flow() -> Flow[Any]:
+        yield endpoints.get_sync_run(first)
+        yield Sleep(2 * pause)
+        return (yield requests[operation]).value
+
+    value: Any = None
+    with suppress(CensusError):  # that is so as well where the connection is seen to be out of step
+        value = drive(flow(), 1.0)
+    right: Any = {"id": second, "status": "completed"} if operation == "run" else max(census.runs)
+    assert value is None or (value == right if operation == "trigger" else value.items() >= right.items())
+
+
+@pytest.mark.parametrize("executed", [True, False], ids=["started", "not started"])
+def test_a_kept_connection_that_the_server_closes_starts_one_run(
+    census: CensusStandIn, drive: Callable[..., Any], executed: bool
+) -> None:
+    census.keep_alive = True
+    earlier = drive(starts(), 5.0)
+    strike(census, "trigger", replace(CLOSE, executed=executed), 1)
+
+    def flow() -> Flow[int]:
+        snapshot = RunsSnapshot.of((yield endpoints.newest_sync_runs(52)))
+        return (yield from starts(snapshot))
+
+    run_id = drive(flow(), 5.0)
+    assert [*census.runs] == [earlier, run_id]
+
+
+def test_a_run_that_goes_back_from_completed_to_working_has_completed(
+    census: CensusStandIn, drive: Callable[..., Any]
+) -> None:
+    run_id = drive(starts(), 5.0)
+    strike(census, "run", Fault("flaps", with_body(lambda body: body.replace(b'completed"', b'working"'))))
+    faults = census.faults
+    census.faults = lambda operation, key, earlier: faults(operation, key, earlier) if earlier != 2 else None
+    log = Log()
+    assert drive(waits(run_id, log), 5.0)["status"] == "completed"
+    polls = [request for request in census.received if request.target.endswith(f"sync_runs/{run_id}")]
+    assert len(polls) == 3

@@ -355,7 +355,8 @@ def test_census_is_given_the_time_it_asks_for(send: Send, delays: list[float]) -
         OK,
     ) as server:
         assert send(GET, server.url, attempts=5) == RUN
-    assert delays == [7.0, 90.0, 120.0]
+    for delay, asked in zip(delays, (7.0, 90.0, 120.0), strict=True):
+        assert asked <= delay <= 1.1 * asked
 
 
 def test_each_retry_is_one_line_in_the_log(
@@ -371,7 +372,7 @@ def test_each_retry_is_one_line_in_the_log(
     with Server(response({"message": "busy"}, 429, Retry_After="7"), RESET, OK) as server:
         send(CANCEL, server.url, attempts=5)
     busy, broken = lines
-    assert re.search(r"^WARNING POST /sync_runs/94/cancel .* 429: busy.* 1 of 5.* 7\.0 s", busy)
+    assert re.search(r"^WARNING POST /sync_runs/94/cancel .* 429: busy.* 1 of 5.* 7\.\d s", busy)
     assert re.search(
         rf"^WARNING POST /sync_runs/94/cancel to {server.url} failed: .* 2 of 5.* \d\.\d s", broken
     )
