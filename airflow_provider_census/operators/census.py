@@ -181,14 +181,14 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
             self._warn_of_ineffective_options()
 
     def _warn_of_ineffective_options(self) -> None:
-        may_wait = self.if_running not in {"trigger", "fail"}
+        may_wait = self.if_running not in ("trigger", "fail")  # nor what Airflow resolves, which has no hash
         everywhere = conf.getboolean("operators", "default_deferrable", fallback=False)
         ineffective = [
             option
             for option, is_set in {
                 "deferrable": self.deferrable is True and not everywhere and not may_wait,
                 "poll_interval": self.poll_interval is not None and not may_wait,
-                "timeout": self.timeout not in {SEVEN_DAYS, SEVEN_DAYS.total_seconds()} and not may_wait,
+                "timeout": self.timeout not in (SEVEN_DAYS, SEVEN_DAYS.total_seconds()) and not may_wait,
                 "on_skipped_run": self.on_skipped_run != "fail",
                 "max_records_failed": self.max_records_failed is not None,
                 "max_records_invalid": self.max_records_invalid is not None,

@@ -46,14 +46,15 @@ class Refusal(Exception):
     """
 
     def __init__(self, status_code: int, message: str) -> None:
-        super().__init__(message)
+        super().__init__(status_code, message)  # of which a copy is made
         self.status_code = status_code
+        self.message = message
 
     def response(self) -> Response:
         """The error in Census' form."""
         # Census names some errors with a word and some with their number.
         status = self.status_code if self.status_code in (401, 404) else "error"
-        return JSONResponse({"status": status, "message": str(self)}, self.status_code)
+        return JSONResponse({"status": status, "message": self.message}, self.status_code)
 
 
 def success(content: Item) -> Response:

@@ -140,7 +140,10 @@ def test_a_host_is_found_however_it_is_written(fields: dict[str, Any], base_url:
         *[({"port": port}, "'port'") for port in (math.nan, math.inf, Decimal("NaN"))],
         *[({"conn_type": kind}, "'conn_type'") for kind in ("aws", "http", "generic", b"census", 1, True)],
         ({"host": "app.getcensus.com:8443", "port": 443}, "'port'"),
-        *[({"password": password}, "'password'") for password in (None, "", " \n", b"abc", 1.5, True, ["abc"])],
+        *[
+            ({"password": password}, "'password'")
+            for password in (None, "", " \n", b"abc", 1.5, True, ["abc"])
+        ],
         *[
             ({"password": password}, "'password'")
             for password in (
@@ -220,9 +223,7 @@ def test_what_cannot_be_used_is_refused_naming_the_field(fields: dict[str, Any],
         ('{"of_another_time": 1}', (60.0, 5, "v1", None)),
     ],
 )
-def test_extra_fields_have_their_defaults(
-    extra: Any, expected: tuple[float, int, str, str | None]
-) -> None:
+def test_extra_fields_have_their_defaults(extra: Any, expected: tuple[float, int, str, str | None]) -> None:
     found = read(extra=extra)
     assert (found.timeout, found.attempts, found.api_version, found.group_id) == expected
     assert found.api_url == f"{US}/api/{expected[2]}"

@@ -158,7 +158,9 @@ def test_a_hook_that_the_triggerer_does_not_have_ends_the_wait_at_once() -> None
 
     payload = asyncio.run(event())
     assert payload["event"] == "error"
-    assert payload["message"].startswith("The triggerer cannot import no_such_house:Hook, the hook of the task")
+    assert payload["message"].startswith(
+        "The triggerer cannot import no_such_house:Hook, the hook of the task"
+    )
 
 
 def test_a_trigger_names_no_hook_but_one_with_a_way_of_its_own() -> None:
@@ -202,7 +204,9 @@ def test_a_connection_of_another_type_is_refused(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://AKIA:my-aws-secret@127.0.0.1:1/http")
     hook = CensusHook("aws_default")
-    with pytest.raises(CensusConfigError, match="aws_default cannot be used: field 'conn_type' must be census"):
+    with pytest.raises(
+        CensusConfigError, match="aws_default cannot be used: field 'conn_type' must be census"
+    ):
         ask(hook)
     works, message = hook.test_connection()
     assert not works

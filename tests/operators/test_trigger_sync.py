@@ -10,13 +10,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowTaskTimeout, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
 from task_helpers import (
     Done,
     Log,
     advance_clock_with_polls,
     context,
-    every_argument_of,
     polls,
     triggered,
 )
@@ -411,59 +410,6 @@ def test_a_template_that_nobody_rendered_is_refused_before_anything_is_sent(cens
     with pytest.raises(ValueError, match="sync_id is the unrendered template"):
         operator.execute(context())
     assert census.requests == []
-
-
-ARGUMENTS: dict[str, Any] = {
-    "log_rejected_records": 3,
-    "sync_id": 52,
-    "sync_label": None,
-    "census_conn_id": "census_eu",
-    "force_full_sync": True,
-    "wait_for_completion": True,
-    "deferrable": True,
-    "poll_interval": timedelta(seconds=7),
-    "timeout": 3600,
-    "on_skipped_run": "skip",
-    "max_records_failed": 1,
-    "max_records_invalid": 2,
-    "cancel_on_timeout": True,
-    "cancel_on_kill": False,
-    "durable": False,
-    "if_running": "wait",
-}
-
-
-def test_every_argument_is_an_attribute_of_its_name() -> None:
-    assert every_argument_of(CensusTriggerSyncOperator) == ARGUMENTS.keys()
-    operator = CensusTriggerSyncOperator(task_id="task", **ARGUMENTS)
-    assert {name: getattr(operator, name) for name in ARGUMENTS} == ARGUMENTS
-    for name in ARGUMENTS:
-        setattr(operator, name, "another")
-    assert {getattr(operator, name) for name in ARGUMENTS} == {"another"}
-
-
-def test_any_argument_may_be_a_template_of_a_subclass(
-    run_dag: Callable[..., Any], census: Sandbox, triggers_run: list[Any]
-) -> None:
-    class Templated(CensusTriggerSyncOperator):
-        template_fields = tuple(ARGUMENTS)
-
-        def __init__(self, **kwargs: Any) -> None:
-            super().__init__(**kwargs)
-            for name in ARGUMENTS.keys() - {"sync_id", "sync_label", "census_conn_id"}:
-                value = ARGUMENTS[name]
-                span = value.total_seconds() if isinstance(value, timedelta) else value
-                setattr(self, name, f"{{{{ {span!r} }}}}")
-
-    with DAG("templated", schedule=None, render_template_as_native_obj=True) as dag:
-        Templated(task_id="task", sync_id=55)
-    done = Done(dag, run_dag(dag))
-    assert done.state == "failed", "three records were rejected"
-    assert [(trigger.sync_id, trigger.force_full_sync) for trigger in census.triggers] == [(55, True)]
-    (trigger,) = triggers_run
-    options = trigger.options
-    assert (options.poll_interval, options.deadline - options.started) == (7.0, 3600.0)
-    assert trigger.cancel_on_kill is False
 
 
 @pytest.mark.parametrize("timeout", [100, timedelta(seconds=100)], ids=str)

@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
     TaskGroup,
 )
-from task_helpers import Done, context, every_argument_of, polls, triggered
+from task_helpers import Done, context, polls, triggered
 
 from airflow_provider_census.exceptions import (
     CensusAuthError,
@@ -350,65 +350,6 @@ def test_a_timeout_of_a_cluster_policy_counts(census: Sandbox, timeout: Any) -> 
     event = {"sync_run_id": sensor.sync_run_id, "event": "timeout"}
     with pytest.raises(AirflowSensorTimeout, match=r"within 1 min 40 s \(timeout\)"):
         sensor.execute_complete(context(), event)
-
-
-ARGUMENTS: dict[type[Any], dict[str, Any]] = {
-    CensusSyncRunSensor: {
-        "sync_run_id": 94,
-        "log_rejected_records": 3,
-        "census_conn_id": "census_eu",
-        "deferrable": True,
-        "poke_interval": 7.0,
-        "on_skipped_run": "skip",
-        "max_records_failed": 1,
-        "max_records_invalid": 2,
-    },
-    CensusSyncSensor: {
-        "sync_id": 52,
-        "sync_label": None,
-        "since": datetime(2026, 1, 31, tzinfo=timezone.utc),
-        "log_rejected_records": 3,
-        "census_conn_id": "census_eu",
-        "deferrable": True,
-        "poke_interval": 7.0,
-        "max_records_failed": 1,
-        "max_records_invalid": 2,
-    },
-}
-
-
-@pytest.mark.parametrize(("kind", "arguments"), ARGUMENTS.items())
-def test_every_argument_is_an_attribute_of_its_name(kind: type[Any], arguments: dict[str, Any]) -> None:
-    assert every_argument_of(kind) == arguments.keys()
-    sensor = kind(task_id="task", **arguments)
-    assert {name: getattr(sensor, name) for name in arguments} == arguments
-    for name in arguments:
-        setattr(sensor, name, "another")
-    assert {getattr(sensor, name) for name in arguments} == {"another"}
-
-
-def test_any_argument_may_be_a_template_of_a_subclass(
-    run_dag: Callable[..., Any], census: Sandbox, triggers_run: list[Any]
-) -> None:
-    class Templated(CensusSyncRunSensor):
-        template_fields = tuple(ARGUMENTS[CensusSyncRunSensor])
-
-        def __init__(self, **kwargs: Any) -> None:
-            super().__init__(**kwargs)
-            for name, value in {
-                "deferrable": True,
-                "poke_interval": 7,
-                "on_skipped_run": "skip",
-                "max_records_failed": 3,
-                "max_records_invalid": 1,
-            }.items():
-                setattr(self, name, f"{{{{ {value!r} }}}}")
-
-    with DAG("templated", schedule=None, render_template_as_native_obj=True) as dag:
-        Templated(task_id="task", sync_run_id=start(55))
-    done = Done(dag, run_dag(dag))
-    assert done.state == "failed", "two records are invalid"
-    assert [trigger.options.poll_interval for trigger in triggers_run] == [7]
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])

@@ -57,7 +57,10 @@ def test_plain_http_to_another_machine_goes_through_a_proxy(
 @pytest.mark.parametrize(
     "address",
     [
-        *[f"me:{word}@127.0.0.1:1" for word in ("let-me-in", "let@me-in", "let#me-in", "let/me-in", "let?me-in")],
+        *[
+            f"me:{word}@127.0.0.1:1"
+            for word in ("let-me-in", "let@me-in", "let#me-in", "let/me-in", "let?me-in")
+        ],
         *[f"me:let-me-in@{where}" for where in ("127.0.0.1:1/x", "127.0.0.1:x", "127.0.0.1:0", "[::x]:1")],
     ],
 )
