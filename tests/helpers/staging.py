@@ -13,8 +13,11 @@ from airflow_provider_census.sandbox.app import SandboxApp
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from airflow_provider_census.sandbox import Sandbox
+
 TOKEN = "secret-token:sandbox"
 PERSONAL_ACCESS_TOKEN = "sandbox-personal-access-token"
+NO_ERROR = {"error_code": None, "error_message": None, "error_detail": None}
 START = 1_700_000_000.0  # 2023-11-14T22:13:20Z
 
 
@@ -73,3 +76,13 @@ class Stage:
         clock = Clock()
         self.app = SandboxApp(TOKEN, PERSONAL_ACCESS_TOKEN, pace, clock, strict=True)
         return Caller(f"http://127.0.0.1:{self.port}", clock)
+
+
+def call(sandbox: Sandbox, method: str, path: str, **options: Any) -> requests.Response:
+    options.setdefault("headers", {"Authorization": f"Bearer {sandbox.token}"})
+    return requests.request(method, f"{sandbox.url}{path}", timeout=10, **options)
+
+
+def run_of(sandbox: Sandbox, sync_run_id: int) -> dict[str, Any]:
+    run: dict[str, Any] = call(sandbox, "GET", f"/api/v1/sync_runs/{sync_run_id}").json()["data"]
+    return run

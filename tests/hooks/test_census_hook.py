@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_census.api import endpoints
+from airflow_provider_census.api.sync_runs import outcome
 from airflow_provider_census.exceptions import (
     CensusConfigError,
     CensusError,
@@ -20,11 +21,11 @@ from airflow_provider_census.exceptions import (
     CensusTimeoutError,
 )
 from airflow_provider_census.hooks.census import CensusHook
+from airflow_provider_census.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_census.sandbox import Sandbox
 
 TOKEN = "secret-token:abc"
 SOON = 0.03
@@ -264,12 +265,17 @@ def test_a_run_is_waited_for_however_it_ends(
     assert f"sync {sync_id}, run {sync_run_id}" in log.lines[-1]
 
 
-def test_a_cancelled_run_has_ended(census: Sandbox) -> None:
-    hook = CensusHook()
-    sync_run_id = hook.trigger_sync(57)
-    hook.cancel_sync_run(sync_run_id)
-    assert hook.wait_for_sync_run(str(sync_run_id), poll_interval=SOON)["canceled"] is True
-    assert hook.wait_for_sync_run(hook.trigger_sync(56), poll_interval=SOON)["canceled"] is True
+@pytest.mark.parametrize("status", ["completed", "cancelled"])
+def test_a_cancelled_run_has_ended(status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Sandbox(pace=0.02, cancelled_as=status) as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri)
+        hook = CensusHook()
+        sync_run_id = hook.trigger_sync(57)
+        hook.cancel_sync_run(sync_run_id)
+        for each in (str(sync_run_id), hook.trigger_sync(56)):
+            run = hook.wait_for_sync_run(each, poll_interval=SOON)
+            assert run["canceled"] is True
+            assert outcome(run) == "canceled"
 
 
 def test_the_log_has_the_progress_of_a_run(census: Sandbox, log: Log) -> None:

@@ -33,3 +33,13 @@ def census(stage: Stage) -> Caller:
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(strict=True) as sandbox:
         yield sandbox
+
+
+@pytest.fixture(params=["v1", "v2"])
+def either(request: pytest.FixtureRequest, census: Caller) -> Caller:
+    return census.through(request.param)
+
+
+@pytest.fixture
+def v2(census: Caller) -> Caller:
+    return census.through("v2")

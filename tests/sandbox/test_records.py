@@ -13,11 +13,6 @@ from staging import START, Caller
 DAY = 24 * 3600.0
 
 
-@pytest.fixture(params=["v1", "v2"])
-def either(request: pytest.FixtureRequest, census: Caller) -> Caller:
-    return census.through(request.param)
-
-
 def rows_of(census: Caller, sync_run_id: int, **filters: Any) -> list[dict[str, Any]]:
     """Every row, page by page."""
     rows: list[dict[str, Any]] = []
