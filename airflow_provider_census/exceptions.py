@@ -62,6 +62,7 @@ class CensusApiError(CensusError):
     :ivar path: the path of the request, below the API root.
     :ivar retry_after: seconds that Census asked to wait before the next request, if it did.
     :ivar unusable: Census did not refuse (HTTP 2xx), but what it sent is not the response to the request.
+    :ivar well_formed: what it sent is JSON, but of another shape, in which another attempt changes nothing.
     """
 
     _retry_note = "A retry cannot help as long as the request is the same: Census refuses it."
@@ -76,6 +77,7 @@ class CensusApiError(CensusError):
         path: str,
         retry_after: float | None = None,
         unusable: bool = False,
+        well_formed: bool = False,
     ) -> None:
         self.status_code = status_code
         self.message = message
@@ -83,7 +85,10 @@ class CensusApiError(CensusError):
         self.path = path
         self.retry_after = retry_after
         self.unusable = unusable
-        if unusable or status_code >= 500 or status_code in {408, 425}:
+        self.well_formed = well_formed
+        if well_formed:
+            self._retry_note = "A retry can hardly help: this release does not know what Census responds."
+        elif unusable or status_code >= 500 or status_code in {408, 425}:
             self._retry_note = "A retry can help: what keeps Census from responding may pass."
         super().__init__(text)
 

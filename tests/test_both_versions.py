@@ -160,7 +160,7 @@ def test_destinations_are_activations(census: Sandbox, version: str) -> None:
 def test_what_else_there_is(census: Sandbox, version: str) -> None:
     hook = CensusHook()
     assert hook.get_connector("braze") in hook.list_connectors()
-    assert hook.list_destination_connect_link_types() == list(hook.iter_connectors())
+    assert hook.list_destination_connect_link_types() == list(hook.iter_destination_connect_link_types())
     link = hook.create_destination_connect_link({"type": "hubspot"})["id"]
     hook.revoke_destination_connect_link(link)
     assert hook.get_destination_connect_link(link)["revoked"] is True

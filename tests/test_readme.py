@@ -20,6 +20,7 @@ import pytest
 
 from airflow_provider_census.api import endpoints
 from airflow_provider_census.api.settings import DEFAULT_HOST
+from airflow_provider_census.api.versions import VERSIONS, adapt
 from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import IF_RUNNING, CensusTriggerSyncOperator
@@ -174,10 +175,47 @@ def test_operations_are_those_of_the_hook() -> None:
         and name != "newest_sync_runs"
     ]
     assert sorted(named) == sorted(operations)
-    assert f"each of the {len(operations) - 2} operations" in PAGES["docs/hook.md"], (
-        "two of the methods are one operation"
-    )
+    count = f"{len(operations) - 2} operations"  # two of the methods are one operation
+    assert f"each of {count} of the API" in PAGES["docs/hook.md"]
+    assert PAGES["README.md"].count(count) == 2
+    assert count in PAGES["CHANGELOG.md"]
     assert all(hasattr(CensusHook, name.replace("list_", "iter_")) for name in named if "list_" in name)
+
+
+def path_template(name: str, version: str) -> str:
+    """What an operation sends in a version, with the names of its arguments in the path."""
+    function = getattr(endpoints, name)
+    needed = [
+        argument
+        for argument, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is inspect.Parameter.empty
+    ]
+    numbers = {str(9000 + number): argument for number, argument in enumerate(needed)}
+    values = {argument: number for number, argument in numbers.items()}
+    request = function(**{**values, **({"payload": {"activation_id": "x"}} if "payload" in needed else {})})
+    path = adapt(request, version, "group").path
+    parts = [f"{{{numbers[part]}}}" if part in numbers else part for part in path.split("/")]
+    return f"`{request.method} {'/'.join(parts)}`"
+
+
+def test_the_table_of_operations_is_what_is_sent() -> None:
+    rows = table("docs/hook.md", "Every operation", "Method")
+    named = {name.strip("`"): cells for name, *cells in rows}
+    grouped = [
+        name for _, methods in table("docs/hook.md", "The hook", "Of") for name in re.findall(r"\w+", methods)
+    ]
+    assert sorted(named) == sorted(grouped)
+    assert len(rows) == len(named)
+    for name, (v1, v2) in named.items():
+        assert path_template(name, "v1") in v1.split(", "), name
+        if v2 == "the same":
+            assert path_template(name, "v2") == v1, name
+        elif v2 != "not published":
+            assert path_template(name, "v2") == v2, name
+    assert "`POST /syncs/create`" in named["create_sync"][0]
+    left_out = [what for what, _ in table("docs/hook.md", "Every operation", "Out of scope")]
+    dropped = {path for version in VERSIONS.values() for path in version.dropped}
+    assert all(any(f"`{path}`" in what for what in left_out) for path in dropped)
 
 
 def test_methods_are_those_of_the_hook() -> None:

@@ -34,6 +34,7 @@ from airflow_provider_census.api.responses import (
     data_id,
     data_list,
     data_object,
+    everything,
     export_urls,
     nothing,
     record_count,
@@ -42,6 +43,8 @@ from airflow_provider_census.api.responses import (
     to_id,
 )
 from airflow_provider_census.api.types import (
+    Column,
+    ConnectLink,
     Destination,
     DestinationObject,
     Model,
@@ -53,6 +56,8 @@ from airflow_provider_census.api.types import (
     SyncRun,
     SyncRunRecord,
     Table,
+    TestSyncRun,
+    Webhook,
 )
 from airflow_provider_census.api.validation import (
     check_bool,
@@ -85,14 +90,40 @@ def create_sync(payload: NewSync | Mapping[str, Any]) -> Request[int]:
     """
     Create a sync.
 
-    :param payload: the sync, as :class:`~airflow_provider_census.api.types.NewSync`, or in the newer form,
-        which names connections by ``connection_id`` and is passed on as it is.
-    :returns: the id of the new sync.
+    :param payload: the sync, as :class:`~airflow_provider_census.api.types.NewSync`, or in a newer form,
+        which names connections by ``connection_id``, or an activation, and is passed on as it is. With
+        ``validate_only``, nothing is created.
+    :returns: the id of the new sync; with ``validate_only``, all that Census says, a dictionary.
     :raises ValueError: if the payload breaks the document's limits; one error lists everything that is wrong.
     """
     checked = sync_payload.check(payload)
     parts = ("syncs",) if sync_payload.is_newer(checked) else ("syncs", "create")
+    if checked.get("validate_only"):
+        return _post(*parts, json=checked, parse=everything, idempotent=True)
     return _post(*parts, json=checked, parse=partial(data_id, ("sync_id", "id")))
+
+
+def test_sync(payload: Mapping[str, Any]) -> Request[int]:
+    """
+    Try a sync that need not exist: one record of it is written to the destination.
+
+    :param payload: the sync, in the newer form of :func:`create_sync`.
+    :returns: the id of the test run, of which :func:`get_test_sync_status` tells.
+    """
+    json = check_json_body("payload", payload)
+    return _post("syncs", "test", json=json, parse=partial(data_id, ("sync_run_id", "id")))
+
+
+def get_test_sync_status(sync_run_id: int | str) -> Request[TestSyncRun]:
+    """
+    Get how far a test run is, and which record it wrote, which is the personal data of a customer.
+
+    :param sync_run_id: what :func:`test_sync` returned.
+    """
+    checked = check_id("sync_run_id", sync_run_id)
+    return _get(
+        "syncs", "test_status", params={"sync_run_id": checked}, parse=_sync_run, about=("id", checked)
+    )
 
 
 def update_sync(sync_id: int | str, payload: Mapping[str, Any]) -> Request[Object]:
@@ -281,6 +312,73 @@ def list_source_objects(source: int | str) -> Request[list[Object]]:
     return _list("sources", check_slug_or_id("source", source), "objects")
 
 
+def list_source_tables(source: int | str) -> Request[list[Table]]:
+    """List the tables of a source."""
+    return _list("sources", check_slug_or_id("source", source), "tables")
+
+
+def list_table_columns_by_locator(
+    source: int | str, *, table_catalog: str, table_schema: str, table_name: str
+) -> Request[list[Column]]:
+    """
+    List the columns of a table that has no id, as Census last read them.
+
+    :param table_catalog: its catalog, which some warehouses call a database.
+    :param table_schema: its schema.
+    :param table_name: its name.
+    """
+    params = _locator(table_catalog, table_schema, table_name)
+    return _list("sources", check_slug_or_id("source", source), "tables", "columns", params=params)
+
+
+def refresh_table_columns_by_locator(
+    source: int | str, *, table_catalog: str, table_schema: str, table_name: str
+) -> Request[str]:
+    """
+    Let Census read again which columns a table has that has no id; returns the ``refresh_key``.
+
+    :param table_catalog: its catalog, which some warehouses call a database.
+    :param table_schema: its schema.
+    :param table_name: its name.
+    """
+    params = _locator(table_catalog, table_schema, table_name)
+    parts = ("sources", check_slug_or_id("source", source), "tables", "refresh_columns")
+    return _refresh(*parts, params=params)
+
+
+def get_refresh_table_columns_by_locator_status(
+    source: int | str,
+    refresh_key: int | str,
+    *,
+    table_catalog: str,
+    table_schema: str,
+    table_name: str,
+) -> Request[str]:
+    """
+    Get how far a refresh is: ``processing`` or ``completed``.
+
+    :param table_catalog: the catalog of the table.
+    :param table_schema: its schema.
+    :param table_name: its name.
+    """
+    parts = ("sources", check_slug_or_id("source", source), "tables", "refresh_columns_status")
+    return _refresh_status(refresh_key, *parts, **_locator(table_catalog, table_schema, table_name))
+
+
+def list_source_types() -> Request[list[Object]]:
+    """List the kinds of sources that Census can read."""
+    return _list("source_types")
+
+
+def get_source_type(source_type: int | str) -> Request[Object]:
+    """
+    Get one kind of source.
+
+    :param source_type: its id, or its name.
+    """
+    return _get("source_types", check_slug_or_id("source_type", source_type))
+
+
 def list_models(source: int | str) -> Request[list[Model]]:
     """List the models of a source."""
     return _list("sources", check_slug_or_id("source", source), "models")
@@ -342,9 +440,14 @@ def get_refresh_table_columns_status(
     return _refresh_status(refresh_key, *parts, "refresh_columns_status")
 
 
-def list_filter_segments(source: int | str) -> Request[list[Object]]:
-    """List the filter segments of a source."""
-    return _list("sources", check_slug_or_id("source", source), "filter_segments")
+def list_filter_segments(source: int | str, *, name: str | None = None) -> Request[list[Object]]:
+    """
+    List the filter segments of a source.
+
+    :param name: only the one of this name.
+    """
+    params = {} if name is None else {"name": check_text("name", name)}
+    return _list("sources", check_slug_or_id("source", source), "filter_segments", params=params)
 
 
 def get_filter_segment(source: int | str, filter_segment_id: int | str) -> Request[Object]:
@@ -421,6 +524,17 @@ def get_destination_object(destination: int | str, object_full_name: str) -> Req
     return _get(*_destination_object(destination, object_full_name))
 
 
+def create_destination_object(destination: int | str, payload: Mapping[str, Any]) -> Request[Object]:
+    """Create an object in a destination, such as a sheet; :func:`list_destination_object_types` says what."""
+    parts = ("destinations", check_slug_or_id("destination", destination), "objects")
+    return _post(*parts, json=check_json_body("payload", payload))
+
+
+def list_destination_object_types(destination: int | str) -> Request[list[Object]]:
+    """List the kinds of objects that can be created in a destination, and what each needs."""
+    return _list("destinations", check_slug_or_id("destination", destination), "object_types")
+
+
 def refresh_destination_object_fields(destination: int | str, object_full_name: str) -> Request[str]:
     """Let Census read again which fields an object has; returns the ``refresh_key``."""
     return _refresh(*_destination_object(destination, object_full_name), "refresh_fields")
@@ -434,17 +548,17 @@ def get_refresh_destination_object_fields_status(
     return _refresh_status(refresh_key, *parts, "refresh_fields_status")
 
 
-def list_destination_connect_links() -> Request[list[Object]]:
+def list_destination_connect_links() -> Request[list[ConnectLink]]:
     """List the links by which other people may connect a destination."""
     return _list("destination_connect_links")
 
 
-def list_destination_connect_link_types() -> Request[list[Object]]:
-    """List the kinds of destinations that connect links can be made for."""
+def list_destination_connect_link_types() -> Request[list[Any]]:
+    """List the kinds of destinations that connect links can be made for: their names, or more of each."""
     return _list("destination_connect_links", "types")
 
 
-def get_destination_connect_link(destination_connect_link_id: int | str) -> Request[Object]:
+def get_destination_connect_link(destination_connect_link_id: int | str) -> Request[ConnectLink]:
     """Get one connect link."""
     link_id = check_id("destination_connect_link_id", destination_connect_link_id)
     return _get("destination_connect_links", link_id)
@@ -452,9 +566,21 @@ def get_destination_connect_link(destination_connect_link_id: int | str) -> Requ
 
 def create_destination_connect_link(
     payload: Mapping[str, Any], *, group_id: str | None = None
-) -> Request[Object]:
+) -> Request[ConnectLink]:
     """Make a link by which somebody else may connect a destination."""
     return _post("destination_connect_links", json=check_json_body("payload", payload), group_id=group_id)
+
+
+def create_destination_reauthorization_link(
+    destination: int | str, payload: Mapping[str, Any] | None = None
+) -> Request[ConnectLink]:
+    """
+    Make a link by which somebody else may authorize a destination again, which is connected already.
+
+    :param payload: the body, such as ``{"redirect_uri": "https://…"}``, if there is one.
+    """
+    parts = ("destinations", check_slug_or_id("destination", destination), "connect_links")
+    return _post(*parts, json=None if payload is None else check_json_body("payload", payload))
 
 
 def revoke_destination_connect_link(destination_connect_link_id: int | str) -> Request[None]:
@@ -477,9 +603,22 @@ def get_connector(service_name: str) -> Request[Object]:
     return _get("connectors", check_name("service_name", service_name))
 
 
-def list_datasets() -> Request[list[Object]]:
-    """List the datasets."""
-    return _list("datasets")
+def list_connector_object_types(service_name: str) -> Request[list[Object]]:
+    """
+    List the kinds of objects that can be created in a kind of destination, and what each needs.
+
+    :param service_name: its name, such as ``google_sheets``.
+    """
+    return _list("connectors", check_name("service_name", service_name), "object_types")
+
+
+def list_datasets(*, type: str | None = None) -> Request[list[Object]]:
+    """
+    List the datasets.
+
+    :param type: only those of this kind, such as ``sql``.
+    """
+    return _list("datasets", params={} if type is None else {"type": check_text("type", type)})
 
 
 def get_dataset(dataset_id: int | str) -> Request[Object]:
@@ -502,22 +641,33 @@ def delete_dataset(dataset_id: int | str) -> Request[None]:
     return _delete("datasets", check_id("dataset_id", dataset_id))
 
 
-def list_webhooks() -> Request[list[Object]]:
+def refresh_dataset_columns(dataset_id: int | str) -> Request[str]:
+    """Let Census read again which columns a dataset has; returns the ``refresh_key``."""
+    return _refresh("datasets", check_id("dataset_id", dataset_id), "refresh_columns")
+
+
+def get_refresh_dataset_columns_status(dataset_id: int | str, refresh_key: int | str) -> Request[str]:
+    """Get how far a refresh is: ``processing`` or ``completed``."""
+    parts = ("datasets", check_id("dataset_id", dataset_id), "refresh_columns_status")
+    return _refresh_status(refresh_key, *parts)
+
+
+def list_webhooks() -> Request[list[Webhook]]:
     """List the webhooks: the addresses that Census tells what becomes of syncs."""
     return _list("webhooks")
 
 
-def get_webhook(webhook_id: int | str) -> Request[Object]:
+def get_webhook(webhook_id: int | str) -> Request[Webhook]:
     """Get one webhook."""
     return _get("webhooks", check_id("webhook_id", webhook_id))
 
 
-def create_webhook(payload: Mapping[str, Any], *, group_id: str | None = None) -> Request[Object]:
+def create_webhook(payload: Mapping[str, Any], *, group_id: str | None = None) -> Request[Webhook]:
     """Create a webhook."""
     return _post("webhooks", json=check_json_body("payload", payload), group_id=group_id)
 
 
-def update_webhook(webhook_id: int | str, payload: Mapping[str, Any]) -> Request[Object]:
+def update_webhook(webhook_id: int | str, payload: Mapping[str, Any]) -> Request[Webhook]:
     """Change a webhook."""
     return _patch("webhooks", check_id("webhook_id", webhook_id), json=check_json_body("payload", payload))
 
@@ -535,7 +685,7 @@ def get_workspace() -> Request[Object]:
 def _request(
     method: Any, *parts: str, parse: Callable[[Object], Any] = data_object, **more: Any
 ) -> Request[Any]:
-    ids = tuple([part for part in parts if isinstance(part, Id)])
+    ids = tuple([part for part in (*parts, *more.get("params", {}).values()) if isinstance(part, Id)])
     # Each part stays one segment, whatever characters it holds.
     path = "".join(["/" + quote(part, safe="") for part in parts])
     return Request(method, path, parse, ids=ids, **more)
@@ -549,8 +699,17 @@ _delete = partial(_request, "DELETE", parse=nothing)
 _refresh = partial(_request, "POST", parse=refresh_key_of)
 
 
-def _refresh_status(refresh_key: int | str, *parts: str) -> Request[str]:
-    return _get(*parts, parse=refresh_status, params={"refresh_key": check_id("refresh_key", refresh_key)})
+def _refresh_status(refresh_key: int | str, *parts: str, **params: str) -> Request[str]:
+    key = str(check_id("refresh_key", refresh_key))  # a word, in any version
+    return _get(*parts, parse=refresh_status, params={"refresh_key": key, **params})
+
+
+def _locator(table_catalog: str, table_schema: str, table_name: str) -> dict[str, str]:
+    return {
+        "table_catalog": check_text("table_catalog", table_catalog),
+        "table_schema": check_text("table_schema", table_schema),
+        "table_name": check_text("table_name", table_name),
+    }
 
 
 def _page(page: int | None, per_page: int | None) -> dict[str, str | int]:

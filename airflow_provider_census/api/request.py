@@ -38,7 +38,7 @@ class Request(Generic[T]):
     :ivar json: the body.
     :ivar idempotent: sending it twice does no more than sending it once.
     :ivar paged: the response comes in pages, and the caller wants all of them as one list.
-    :ivar ids: the ids in the path.
+    :ivar ids: the ids in the path, and in the query.
     :ivar about: what each object of the response is about, such as ``("sync_id", "52")``, where it says so.
     :ivar group_id: the Fivetran group that the caller named.
     :ivar retry: whether a transport may send it again; who polls decides that for itself.

@@ -155,7 +155,7 @@ def parse(request: Request[T], response: HTTPResponse, hints: Mapping[int, str] 
             flaw = cut(f"the response is not what the request is for: {error.args[0]}")
             if isinstance(body.get("message"), str):
                 flaw = f"{cut(body['message'], MAX_MESSAGE)} ({flaw})"
-    raise _error(request, response, status, flaw or "", unusable=True)
+    raise _error(request, response, status, flaw or "", unusable=True, well_formed=body is not None)
 
 
 def _error(
@@ -166,6 +166,7 @@ def _error(
     *,
     hint: str = "",
     unusable: bool = False,
+    well_formed: bool = False,
 ) -> CensusApiError:
     message = plain(storable(message), 2 * MAX_MESSAGE)
     text = f"{request} was answered with HTTP {status}: {message}"
@@ -179,6 +180,7 @@ def _error(
         path=request.path,
         retry_after=response.retry_after,
         unusable=unusable,
+        well_formed=well_formed,
     )
 
 
@@ -221,7 +223,9 @@ def to_id(value: object) -> int | None:
 
 def _of_subject(request: Request[Any], data: Any) -> Any:
     """
-    Keep of a response what is about that which was asked for; ids that are no whole numbers become such.
+    Keep of a response what is about that which was asked for, and let it say so where it does not.
+
+    Ids that are no whole numbers become such.
 
     :raises TypeError: if it is one object, about something else.
     """
@@ -237,8 +241,9 @@ def _of_subject(request: Request[Any], data: Any) -> Any:
         for name in ("id", "sync_id"):
             if isinstance(each.get(name), (str, float)):
                 each[name] = to_id(each[name]) or each[name]
-        said = each.get(key)
-        (kept if said is None or str(said) == subject else foreign).append(each)
+        if each.get(key) is None:  # it need not say what it was asked for
+            each[key] = to_id(subject) or subject
+        (kept if str(each[key]) == subject else foreign).append(each)
     if not foreign:
         return data
     said = cut(_json(foreign[0][key]))
@@ -292,6 +297,11 @@ def export_urls(body: JsonObject) -> list[str]:
     return urls
 
 
+def everything(body: JsonObject) -> JsonObject:
+    """Take all that Census says, of a response that has no shape of its own."""
+    return body
+
+
 def nothing(body: JsonObject) -> None:
     """Take nothing: that Census responded without an error is the result."""
 
@@ -325,7 +335,7 @@ def _number(pagination: Mapping[str, Any], key: str) -> int | None:
 
 
 def _decode(response: HTTPResponse) -> tuple[JsonObject | None, str | None]:
-    """Decode a body; a body that is no JSON object has a flaw instead."""
+    """Decode a body; a body that is no JSON has a flaw instead."""
     if len(response.body) > MAX_BODY:
         return None, f"the response is longer than {MAX_BODY // 1024**2} MiB"
     if not response.body.strip():
@@ -335,8 +345,8 @@ def _decode(response: HTTPResponse) -> tuple[JsonObject | None, str | None]:
         body = DECODER.decode(response.body.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
         return None, f"the response is not JSON: {_excerpt(response.body)}"
-    if not isinstance(body, dict):
-        return None, f"the response is not a JSON object: {_excerpt(response.body)}"
+    if not isinstance(body, dict):  # as a list may be, without anything around it
+        body = {"data": body}
     nesting = response.body.count(b"{") + response.body.count(b"[")
     # Else there is nothing to replace, which is seldom, and a poll is cheaper without.
     if nesting > MAX_DEPTH or any(sign in response.body for sign in (rb"\u", b"\x7f", b"\xc2")):

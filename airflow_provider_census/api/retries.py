@@ -40,6 +40,7 @@ def is_retryable(request: Request[Any], error: BaseException) -> bool:
     return (
         isinstance(error, CensusApiError)
         and request.idempotent
+        and not error.well_formed
         and (error.unusable or error.status_code in TEMPORARY)
     )
 

@@ -22,6 +22,9 @@ SOURCE_PROPERTIES = {
 }
 """What names the data of a source, by its ``type``; the first one is what Census cannot do without."""
 
+NEWER = ("mode", "validate_only", "activation_id")
+"""Properties that the form of the document does not have."""
+
 
 def check(payload: object) -> dict[str, Any]:
     """
@@ -42,16 +45,19 @@ def check(payload: object) -> dict[str, Any]:
 
 
 def is_newer(payload: Mapping[str, Any]) -> bool:
-    """Tell whether a body has the newer form, which another path of the API takes."""
+    """Tell whether a body has a newer form, which another path of the API takes."""
     connections = (payload.get("source_attributes"), payload.get("destination_attributes"))
-    return "mode" in payload or any(
-        isinstance(attributes, Mapping) and "connection_id" in attributes for attributes in connections
+    return any(key in payload for key in NEWER) or any(
+        isinstance(attributes, Mapping)
+        and ("connection_id" in attributes or isinstance(attributes.get("object"), Mapping))
+        for attributes in connections
     )
 
 
 def _problems(payload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield from _not_one_of(payload, "operation", get_args(Operation))
-    yield from _not_one_of(payload, "schedule_frequency", get_args(ScheduleFrequency))
+    if not is_newer(payload):  # the newer form learns new words
+        yield from _not_one_of(payload, "operation", get_args(Operation))
+        yield from _not_one_of(payload, "schedule_frequency", get_args(ScheduleFrequency))
     if payload.get("schedule_day") is not None:
         yield from _not_one_of(payload, "schedule_day", get_args(ScheduleDay))
     yield from _out_of_bounds(payload, "schedule_hour", 24)

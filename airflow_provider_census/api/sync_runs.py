@@ -62,8 +62,10 @@ def browser_url(base_url: str, run: Mapping[str, Any]) -> str:
     :param base_url: scheme and host of Census, such as ``hook.settings.base_url``.
     :param run: the run, or as much of it as ``{"sync_id": 52, "id": 94}``.
     """
+    if run.get("sync_id") is None:  # as in answers of old
+        return f"{base_url}/syncs"
     run_id = quote(str(run.get("id")), safe="", errors="replace")
-    return f"{sync_url(base_url, run.get('sync_id'))}/history?sync_run_id={run_id}"
+    return f"{sync_url(base_url, run['sync_id'])}/history?sync_run_id={run_id}"
 
 
 def created_at(run: Mapping[str, Any]) -> float | None:

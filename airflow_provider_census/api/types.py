@@ -55,16 +55,26 @@ class Table(TypedDict, total=False):
 
 
 class Source(TypedDict, total=False):
-    """A warehouse or database that Census reads; ``data_sources`` only where one source is asked for."""
+    """
+    A warehouse or database that Census reads; ``data_sources`` only where one source is asked for.
+
+    Older answers have ``credentials``, newer ones ``connection_details``; only API v2 has ``group_id``.
+    """
 
     id: int
     slug: str
     name: str
+    type: str
     label: str | None
+    created_at: str
     last_test_succeeded: bool | None
     last_tested_at: str | None
+    last_test_results: list[dict[str, Any]] | None
+    connection_details: dict[str, Any]
     credentials: dict[str, Any]
     read_only_connection: bool
+    sync_engine: str
+    group_id: str
     data_sources: list[Model | Table]
 
 
@@ -94,24 +104,85 @@ class DestinationObject(TypedDict, total=False):
     full_name: str
     allow_custom_fields: bool
     allow_case_sensitive_field_names: bool
+    allow_case_sensitive_fields: bool
+    supported_operations: list[str]
     fields: list[Field]
 
 
-class Destination(TypedDict, total=False):
-    """A tool that Census writes to; ``objects`` only where one destination is asked for."""
+class ActivationConnection(TypedDict, total=False):
+    """One of the two connections of an activation."""
 
     id: int
+    name: str
+    type: str
+    created_at: str
+    connection_details: dict[str, Any]
+    last_test_succeeded: bool | None
+    last_tested_at: str | None
+    last_test_results: list[dict[str, Any]] | None
+
+
+class Destination(TypedDict, total=False):
+    """
+    A tool that Census writes to; ``objects`` only where one destination is asked for.
+
+    In API v2 it is an activation: its ``id`` is a word, and it has a ``group_id`` and two connections.
+    """
+
+    id: int | str
     slug: str
     name: str
+    type: str
+    created_at: str
     credentials: dict[str, Any]
+    connection_details: dict[str, Any]
+    last_test_succeeded: bool | None
+    last_tested_at: str | None
+    last_test_results: list[dict[str, Any]] | None
+    sync_engine: str
+    group_id: str
+    source_connection: ActivationConnection
+    destination_connection: ActivationConnection
     objects: list[DestinationObject]
 
 
+class ConnectLink(TypedDict, total=False):
+    """A link by which somebody else may connect a destination; who knows ``uri`` may use it."""
+
+    id: int
+    type: str
+    uri: str
+    redirect_uri: str | None
+    expiration: str
+    expired: bool
+    revoked: bool
+    created_at: str
+    group_id: str
+
+
+class Webhook(TypedDict, total=False):
+    """An address that Census tells what becomes of syncs; ``secret`` only where it is created."""
+
+    id: int
+    name: str
+    description: str | None
+    endpoint: str
+    events: list[str]
+    secret: str
+    created_at: str
+    group_id: str
+
+
 class Sync(TypedDict, total=False):
-    """A sync. Its attributes and mappings are as the newer form of the API has them."""
+    """
+    A sync. Its attributes and mappings are as the newer form of the API has them.
+
+    ``status`` is ``ready``, ``up to date`` or ``failing``, in older answers with a capital.
+    """
 
     id: int
     label: str | None
+    resource_identifier: str
     operation: str
     paused: bool
     status: str
@@ -119,6 +190,16 @@ class Sync(TypedDict, total=False):
     schedule_day: str | None
     schedule_hour: int | None
     schedule_minute: int | None
+    cron_expression: str | None
+    mode: dict[str, Any]
+    triggers: dict[str, Any]
+    field_behavior: str
+    field_normalization: str | None
+    mirror_strategy: str | None
+    alert_attributes: list[dict[str, Any]]
+    failed_run_notifications_enabled: bool
+    failed_record_notifications_enabled: bool
+    failed_record_notifications_threshold_percent: int
     created_at: str
     updated_at: str
     source_attributes: dict[str, Any]
@@ -139,6 +220,9 @@ class SyncRun(TypedDict, total=False):
     id: int
     sync_id: int
     source_record_count: int | None
+    source_record_updates: int | None
+    source_record_deletes: int | None
+    source_record_invalids: int | None
     records_processed: int | None
     records_updated: int | None
     records_failed: int | None
@@ -155,6 +239,22 @@ class SyncRun(TypedDict, total=False):
     canceled: bool
     full_sync: bool
     sync_trigger_reason: SyncTriggerReason | None
+
+
+class TestSyncRun(TypedDict, total=False):
+    """A run that tries a sync with one record, ``sample_record``, the personal data of a customer."""
+
+    id: int
+    created_at: str
+    updated_at: str
+    completed_at: str | None
+    error_code: str | None
+    error_message: str | None
+    error_detail: str | None
+    status: str
+    sample_record: dict[str, Any]
+    sample_record_failed: bool
+    current_step: str | None
 
 
 class SyncRunRecord(TypedDict, total=False):

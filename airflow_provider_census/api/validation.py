@@ -200,11 +200,12 @@ def check_text(argument: str, value: object) -> str:
 
     :raises ValueError: if it is neither, or empty.
     """
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    text = plain(value)
+    if isinstance(text, int) and not isinstance(text, bool):
+        text = str(text)
     if not isinstance(text, str) or not text:
         raise ValueError(f"{argument} must be a non-empty string or a whole number, not {value!r}")
-    if "{" in text:
-        check_rendered(argument, text)
+    check_rendered(argument, text)
     return text
 
 

@@ -9,6 +9,7 @@ https://fivetran.com/docs/activations/rest-api.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,7 +33,8 @@ class ApiVersion:
     :ivar root: the path below the host at which it begins.
     :ivar hints: what to tell a person besides an HTTP status, to go on with after a semicolon.
     :ivar numeric_ids: whether ids are positive whole numbers, and nothing else.
-    :ivar renamed: paths, or beginnings of paths, that are called otherwise than in v1.
+    :ivar renamed: beginnings of paths, as regular expressions, that are called otherwise than in v1; the
+        first one that fits counts.
     :ivar dropped: beginnings of paths that are gone.
     :ivar grouped: paths at which creating something takes a ``group_id``, and the property of the body that
         holds it; empty if that is the body itself.
@@ -74,12 +76,13 @@ VERSIONS = {
         ),
         numeric_ids=False,
         renamed={
+            "/destinations/([^/]+)/connect_links": r"/activations/\1/activation_connect_links",
             "/destinations": "/activations",
             "/connectors": "/activation_types",
             "/destination_connect_links": "/activation_connect_links",
             "/syncs/create": "/syncs",
         },
-        dropped=frozenset({"/source_connect_links"}),
+        dropped=frozenset({"/source_connect_links", "/sync_management_links", "/segment_management_links"}),
         grouped={
             "/activations": "activation",
             "/activation_connect_links": "",
@@ -112,8 +115,9 @@ def adapt(request: Request[T], version_name: str, group_id: str | None) -> Reque
         raise ValueError(f"{request} is not in API {version_name}, which Census has dropped it from")
     path = request.path
     for old, new in version.renamed.items():
-        if _begins(path, old):
-            path = new + path.removeprefix(old)
+        if match := re.match(f"{old}(?=/|$)", path):
+            path = match.expand(new) + path[match.end() :]
+            break
     body = request.json
     if request.method == "POST" and path in version.grouped and body is not None:
         body = _with_group(

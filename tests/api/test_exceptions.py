@@ -59,6 +59,7 @@ CASES: list[tuple[CensusError, str]] = [
     (refused(503), "can help"),
     (refused(408), "can help"),
     (refused(200, unusable=True), "can help"),
+    (refused(200, unusable=True, well_formed=True), "can hardly help"),
     (refused(422), "cannot help"),
     (refused(302), "cannot help"),
     (refused(401, CensusAuthError), "cannot help"),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_census.api import cleaning, endpoints, responses
 from airflow_provider_census.api.cleaning import redact
+from airflow_provider_census.api.pagination import first_page
 from airflow_provider_census.api.request import Request, Response
 from airflow_provider_census.api.responses import HTTPResponse, Page
 from airflow_provider_census.exceptions import (
@@ -108,6 +109,23 @@ def test_a_refusal_is_an_error_in_census_words(
     assert not error.unusable
 
 
+@pytest.mark.parametrize("body", [[], ["hubspot", "braze"], [{"id": 1}]])
+def test_a_list_may_come_without_anything_around_it(body: list[Any]) -> None:
+    received = response(200, json.dumps(body).encode())
+    request = endpoints.list_destination_connect_link_types()
+    assert responses.parse(request, received).value == body
+    assert responses.parse(first_page(request), received).value.items == body
+
+
+@pytest.mark.parametrize("data", [{"status": "completed"}, {"id": None, "status": "completed"}])
+def test_a_run_need_not_say_which_one_it_is(data: dict[str, Any]) -> None:
+    run = responses.parse(RUN, response(200, {"data": data})).value
+    assert run == {"status": "completed", "id": 94}
+    listed = responses.parse(endpoints.list_sync_runs(52), response(200, {"data": [data]})).value
+    assert listed == [{**data, "sync_id": 52}]
+    assert responses.parse(endpoints.get_sync(52), response(200, {"data": {"label": "x"}})).value["id"] == 52
+
+
 @pytest.mark.parametrize(
     ("request_", "received", "flaw"),
     [
@@ -118,8 +136,9 @@ def test_a_refusal_is_an_error_in_census_words(
         (SOURCE, response(200, b'{"status": "success", "data": {'), "not JSON"),
         (SOURCE, response(200, b"[" * 100_000), "not JSON"),
         (SOURCE, response(200, b"1" * 5_000), "not JSON"),
-        (SOURCE, response(200, b'[{"id": 4}]'), "not a JSON object"),
-        (SOURCE, response(200, b"null"), "not a JSON object"),
+        (SOURCE, response(200, b'[{"id": 4}]'), 'data should be an object, it is [{"id": 4}]'),
+        (SOURCE, response(200, b"null"), "data should be an object, it is null"),
+        (SOURCES, response(200, b'"x"'), 'data should be a list, it is "x"'),
         (SOURCE, response(200, b"x" * (responses.MAX_BODY + 1)), "longer than 8 MiB"),
         (SOURCE, response(200, {"status": "success"}), "data should be an object, it is missing"),
         (SOURCE, response(200, {"data": None}), "data should be an object, it is null"),
@@ -129,7 +148,7 @@ def test_a_refusal_is_an_error_in_census_words(
         (SOURCES, response(200, {"data": "x" * 5_000_000}), "xxx…"),
         (RUN, response(200, {"data": {"id": 94}}), "data.status"),
         (RUN, response(200, {"data": {"id": 94, "status": 7}}), "data.status"),
-        (RUN, response(200, {"data": {"status": "completed"}}), "data.id"),
+        (RUN, response(200, {"data": {"id": "x", "status": "completed"}}), 'it is about id "x", not 94'),
         (TRIGGER, response(200, {"data": {}}), "data.sync_run_id should be an id, it is null"),
         *[
             (TRIGGER, response(200, {"data": {"sync_run_id": value}}), "data.sync_run_id should be an id")
@@ -152,6 +171,7 @@ def test_what_is_not_the_response_is_an_error_that_says_what_is_wrong(
         responses.parse(request_, received)
     error = caught.value
     assert error.unusable
+    assert error.well_formed == ("not JSON" not in flaw and "no body" not in flaw and "longer" not in flaw)
     assert error.status_code == received.status
     assert flaw in error.message
     assert len(str(error)) < 1_000

@@ -34,6 +34,7 @@ FAILURES: list[tuple[BaseException, bool, bool, bool]] = [
     (api_error(503), True, False, True),
     *[(api_error(status), True, False, True) for status in (408, 425, 500, 502, 504)],
     (api_error(200, unusable=True), True, False, True),
+    (api_error(200, unusable=True, well_formed=True), False, False, True),
     (api_error(501), False, False, True),
     *[(api_error(status), False, False, True) for status in (200, 302, 304, 600)],
     *[(api_error(status), False, False, False) for status in (400, 401, 403, 404, 409, 422)],

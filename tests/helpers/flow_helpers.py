@@ -27,7 +27,9 @@ T = TypeVar("T")
 ERRORS = {401: CensusAuthError, 403: CensusAuthError, 404: CensusNotFoundError, 429: CensusRateLimitError}
 
 
-def api_error(status: int, *, retry_after: float | None = None, unusable: bool = False) -> CensusApiError:
+def api_error(
+    status: int, *, retry_after: float | None = None, unusable: bool = False, well_formed: bool = False
+) -> CensusApiError:
     """An error response, as ``responses.parse`` raises it."""
     return ERRORS.get(status, CensusApiError)(
         f"Census responded with {status}.",
@@ -37,6 +39,7 @@ def api_error(status: int, *, retry_after: float | None = None, unusable: bool =
         path="/somewhere",
         retry_after=retry_after,
         unusable=unusable,
+        well_formed=well_formed,
     )
 
 

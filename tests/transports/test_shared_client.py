@@ -31,12 +31,12 @@ from airflow_provider_census.hooks import connection
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.transports import aiohttp as aiohttp_transport
 from airflow_provider_census.transports import shared_client as shared
-from airflow_provider_census.transports.shared_client import SharedClient
 from airflow_provider_census.triggers import base as triggers
 from airflow_provider_census.triggers import census as census_triggers
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger
 
 if TYPE_CHECKING:
+    from airflow_provider_census.transports.shared_client import SharedClient
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
