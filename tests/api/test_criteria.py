@@ -46,7 +46,7 @@ def test_whatever_census_sends_is_evaluated(run: dict[str, Any], criteria: Succe
     assert evaluation.error is None or str(evaluation.error).endswith(URL)
     assert isinstance(wording.progress(run, 2e9), str)
     assert sync_runs.browser_url("https://app.getcensus.com", run).startswith(
-        "https://app.getcensus.com/syncs/"
+        "https://app.getcensus.com/syncs"
     )
     sync_runs.created_at(run)
     if run.get("canceled") is True:

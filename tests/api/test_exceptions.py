@@ -104,6 +104,7 @@ FIELDS: dict[str, Any] = {
     "path": "/syncs",
     "retry_after": 7.5,
     "unusable": True,
+    "well_formed": True,
     "sent": True,
     "sync_run": RUN,
 }

@@ -28,6 +28,7 @@ GIVEN: dict[type[Any], dict[str, Any]] = {
         "sync_id": 52,
         "sync_label": None,
         "census_conn_id": "census_default",
+        "log_rejected_records": 3,
         "force_full_sync": True,
         "wait_for_completion": True,
         "deferrable": True,
@@ -43,6 +44,7 @@ GIVEN: dict[type[Any], dict[str, Any]] = {
     CensusSyncRunSensor: {
         "sync_run_id": 94,
         "census_conn_id": "census_default",
+        "log_rejected_records": 3,
         "deferrable": True,
         "poke_interval": 7.0,
         "on_skipped_run": "skip",
@@ -53,6 +55,7 @@ GIVEN: dict[type[Any], dict[str, Any]] = {
         "sync_label": None,
         "since": LONG_AGO,
         "census_conn_id": "census_default",
+        "log_rejected_records": 3,
         "deferrable": True,
         "poke_interval": 7.0,
         **CRITERIA,

@@ -57,11 +57,11 @@ ENDINGS: list[tuple[int, dict[str, Any], str, type[CensusSyncRunError] | None, s
     (53, {}, "failed", CensusSyncRunFailed, "JSON_ARRAY_ERROR"),
     (53, {"soft_fail": True}, "skipped", None, ""),
     (53, {"never_fail": True}, "skipped", None, ""),
-    (54, {}, "failed", CensusSyncRunSkipped, "was skipped by Census"),
+    (54, {}, "failed", CensusSyncRunSkipped, "Skipped by Census"),
     (54, {"on_skipped_run": "skip"}, "skipped", None, ""),
     (54, {"on_skipped_run": "succeed"}, "success", None, ""),
     (55, {"max_records_failed": 2}, "failed", CensusSyncRunRejectedRecords, "records_failed is 3"),
-    (56, {}, "failed", CensusSyncRunCanceled, "was cancelled"),
+    (56, {}, "failed", CensusSyncRunCanceled, "Cancelled"),
     (58, {}, "success", None, ""),
 ]
 

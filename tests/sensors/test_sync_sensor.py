@@ -160,7 +160,7 @@ def test_a_sync_that_does_not_exist_is_an_error(
 def test_silent_fail_keeps_waiting_when_the_sync_does_not_exist(
     run_task: RunTask, census: Sandbox, mode: str
 ) -> None:
-    done = run_task(CensusSyncSensor, sync_id=404404, silent_fail=True, timeout=0.05, **MODES[mode])
+    done = run_task(CensusSyncSensor, sync_id=404404, silent_fail=True, timeout=0.5, **MODES[mode])
     assert type(done.error) is AirflowSensorTimeout
     assert len(census.requests) > 1
 

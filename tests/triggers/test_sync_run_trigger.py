@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -193,10 +194,19 @@ def test_nothing_that_blocks_is_done_on_the_event_loop(
     def blocks(*_: Any, **__: Any) -> None:
         raise AssertionError("this blocks the event loop")
 
+    read = CensusHook.get_connection
+    threads = []
+
+    def reads(conn_id: str) -> Any:
+        threads.append(threading.current_thread())
+        return read(conn_id)
+
     monkeypatch.setattr(requests.Session, "send", blocks)
     monkeypatch.setattr(time, "sleep", blocks)
-    monkeypatch.setattr(CensusHook, "get_connection", blocks)
+    monkeypatch.setattr(CensusHook, "get_connection", staticmethod(reads))
     assert event_of(CensusSyncRunTrigger(sync_run_id))["event"] == "ended"
+    assert threads
+    assert threading.main_thread() not in threads, "where the event loop runs"
 
 
 def killed(trigger: CensusSyncRunTrigger, census: Sandbox, times: int = 1) -> None:
