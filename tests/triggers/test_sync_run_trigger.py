@@ -409,7 +409,8 @@ def test_the_end_of_another_triggers_wait_is_waited_on(census: Sandbox, make: Ma
     with pytest.raises(TaskDeferred) as deferral:
         task.execute_complete(known, {"sync_run_id": sync_run_id, "event": "ended"}, **times)
     assert deferral.value.kwargs == times
-    times.pop("joined", None)
+    for other in ("joined", "sync_name"):
+        times.pop(other, None)
     assert {name: getattr(deferral.value.trigger.options, name) for name in times} == times
     assert times["deadline"] == times["started"] + 1000
 
@@ -479,7 +480,7 @@ CRASH = {"error": "Trigger failure", "traceback": ["Traceback (most recent call 
             {"execution_timeout": timedelta(hours=1)},
             TIMEOUT,
             AirflowTaskTimeout,
-            "within 1 h (execution_timeout). The run was cancelled",
+            "The run was cancelled",
             1,
         ),
         (
