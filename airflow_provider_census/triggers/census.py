@@ -9,21 +9,27 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
+
 from airflow_provider_census.api.validation import check_bool, check_id, plain
 from airflow_provider_census.api.waiters import RunWaiter, SyncIdleWaiter, SyncRunWaiter, SyncWaiter
 from airflow_provider_census.exceptions import CensusError
 from airflow_provider_census.triggers.base import WaitTrigger
 from airflow_provider_census.triggers.events import CensusSyncRunEventTrigger
 from airflow_provider_census.utils.deprecation import old_names
-from airflow_provider_census.utils.kill import task_state, was_killed_by_user
+from airflow_provider_census.utils.kill import DEFERRED, task_state, was_killed_by_user
 
 if TYPE_CHECKING:
     from airflow_provider_census.deprecated import CensusTrigger as CensusTrigger
+    from airflow_provider_census.triggers.base import WaitEvent
 
 __all__ = ["CensusSyncRunEventTrigger", "CensusSyncRunTrigger", "CensusSyncTrigger"]
 
 STATE_TIMEOUT = 20.0
 """Seconds that Airflow may take to give the state of a task that may have been killed."""
+
+TELLS_STATES_AT_ANY_TIME = AIRFLOW_V_3_3_PLUS or not AIRFLOW_V_3_0_PLUS
+"""Whether a trigger may ask for a state while others ask for something, too."""
 
 CANCEL_TIMEOUT = 8.0
 """
@@ -63,6 +69,7 @@ class CensusSyncRunTrigger(WaitTrigger):
         self.sync_run_id = plain(sync_run_id)
         check_bool(cancel_on_kill=cancel_on_kill)
         self.cancel_on_kill = cancel_on_kill
+        self._state_at_start: asyncio.Task[str | Exception] | None = None
 
     def _arguments(self) -> dict[str, Any]:
         return {"sync_run_id": self.sync_run_id, "cancel_on_kill": self.cancel_on_kill}
@@ -70,6 +77,11 @@ class CensusSyncRunTrigger(WaitTrigger):
     def _waiter(self, base_url: str) -> RunWaiter[Any]:
         assert self.sync_run_id is not None
         return SyncRunWaiter(self.sync_run_id, self.log, time.time, silent_fail=self.options.silent_fail)
+
+    async def _wait(self) -> WaitEvent:
+        if self.cancel_on_kill and self.task_instance is not None and TELLS_STATES_AT_ANY_TIME:
+            self._state_at_start = asyncio.create_task(self._state())
+        return await super()._wait()
 
     async def on_kill(self) -> None:
         """
@@ -93,13 +105,11 @@ class CensusSyncRunTrigger(WaitTrigger):
         deadline = self.options.first_deadline
         if deadline is not None and time.time() >= deadline:
             return  # the task resumes, and decides itself
-        try:
-            # On Python 3.10 and 3.11 a blocking call is only possible in a thread here.
-            state = await asyncio.wait_for(asyncio.to_thread(task_state, self.task_instance), STATE_TIMEOUT)
-        except Exception as error:  # noqa: BLE001 - whatever Airflow fails with, the run must not suffer for it
-            self.log.warning("Cannot tell whether the task was killed; its sync run keeps running: %r", error)
+        state = await self._state()
+        if isinstance(state, Exception):
+            self.log.warning("Cannot tell whether the task was killed; its sync run keeps running: %r", state)
             return
-        if not was_killed_by_user(state, deferred=True):
+        if not was_killed_by_user(state, deferred=True) or not await self._was_waited_for():
             return
         self.log.warning("The task is %s now: cancelling sync run %s.", state, self.sync_run_id)
         assert self.sync_run_id is not None
@@ -107,6 +117,22 @@ class CensusSyncRunTrigger(WaitTrigger):
             await asyncio.wait_for(self.hook.acancel_at_once(self.sync_run_id), CANCEL_TIMEOUT)
         except (CensusError, asyncio.TimeoutError) as error:
             self.log.warning("Sync run %s may keep running: %r", self.sync_run_id, error)
+
+    async def _was_waited_for(self) -> bool:
+        """Tell whether the task was deferred when this trigger began; if nobody knows, it was."""
+        state = DEFERRED if self._state_at_start is None else await self._state_at_start
+        if state == DEFERRED or isinstance(state, Exception):
+            return True
+        self.log.info("Nobody waited here for sync run %s: the task was %s.", self.sync_run_id, state)
+        return False
+
+    async def _state(self) -> str | Exception:
+        """Ask Airflow for the state of the task; the error if it does not say."""
+        try:
+            # On Python 3.10 and 3.11 a blocking call is only possible in a thread here.
+            return await asyncio.wait_for(asyncio.to_thread(task_state, self.task_instance), STATE_TIMEOUT)
+        except Exception as error:  # noqa: BLE001 - whatever Airflow fails with, the run must not suffer for it
+            return error
 
 
 class CensusSyncTrigger(WaitTrigger):
