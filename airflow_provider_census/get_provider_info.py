@@ -75,8 +75,8 @@ CONN_FIELDS: dict[str, Any] = {
     "api_version": {
         "label": "API version",
         "description": (
-            f"v1 takes the API key of a workspace, and ends on {END_OF_V1}; "
-            f"v2 takes a personal access token. Default: {DEFAULT_VERSION}."
+            f"v2 takes a personal access token; v1, until {END_OF_V1}, the API key of a workspace. "
+            "If empty: v1, and v2 from that day on."
         ),
         "schema": {"type": ["string", "null"], "default": DEFAULT_VERSION, "enum": list(VERSIONS)},
     },
@@ -93,7 +93,7 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "relabeling": {"host": "Census host", "password": "API token"},
     "placeholders": {
         "host": "app.getcensus.com (US, the default) or app-eu.getcensus.com (EU)",
-        "password": "secret-token:…",
+        "password": "personal access token; for API v1, the key of a workspace",
     },
 }
 """What the connection form does with the fields that every connection has."""

@@ -176,13 +176,11 @@ def test_what_else_there_is(census: Sandbox, version: str) -> None:
 
 def test_a_census_that_is_not_there(census: Sandbox, version: str) -> None:
     hook = CensusHook()
-    with pytest.raises(CensusNotFoundError, match="HTTP 404") as missing:
+    with pytest.raises(CensusNotFoundError, match="HTTP 404"):
         asyncio.run(hook.arun(endpoints.get_sync(51)))
-    assert ("2027-01-15" in str(missing.value)) == (version == "v1")
     census.fail_next(status=410, body=b"", path=f"/api/{version}/syncs")
-    with pytest.raises(CensusApiError, match="HTTP 410") as gone:
+    with pytest.raises(CensusApiError, match="HTTP 410"):
         hook.get_sync(52)
-    assert ("2027-01-15" in str(gone.value)) == (version == "v1")
 
 
 @pytest.mark.parametrize("deferrable", [False, True])

@@ -20,6 +20,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferr
 from task_fixtures import *  # noqa: F403 - fixtures are found by their names here
 from task_helpers import Done, context, triggered
 
+from airflow_provider_census.api.versions import default_version
 from airflow_provider_census.exceptions import CensusNotFoundError, CensusSyncRunError, CensusSyncRunFailed
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusOperator, CensusTriggerSyncOperator
@@ -472,4 +473,5 @@ def test_a_connection_of_2x_works_as_it_is(
     connection = {"conn_type": "census", "password": "secret-token:abc", **fields}
     monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(connection))
     settings = CensusHook().settings
-    assert (settings.base_url, settings.token, settings.api_version) == (base_url, "secret-token:abc", "v1")
+    assert (settings.base_url, settings.token) == (base_url, "secret-token:abc")
+    assert settings.api_version == default_version()

@@ -14,7 +14,8 @@ from numbers import Number
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from airflow_provider_census.api.versions import DEFAULT_VERSION, VERSIONS
+from airflow_provider_census.api import versions
+from airflow_provider_census.api.versions import VERSIONS
 from airflow_provider_census.exceptions import CensusConfigError
 
 if TYPE_CHECKING:
@@ -46,23 +47,24 @@ class Settings:
     :ivar api_version: ``v1`` or ``v2``.
     :ivar group_id: the Fivetran group in which API v2 creates things.
     :ivar api_url: what the paths of requests are appended to.
-    :ivar hints: what to say to a person besides an HTTP status.
     """
 
     base_url: str
     token: str = field(repr=False)
     timeout: float = DEFAULT_TIMEOUT
     attempts: int = DEFAULT_ATTEMPTS
-    api_version: str = DEFAULT_VERSION
+    api_version: str = field(default_factory=versions.default_version)
     group_id: str | None = None
 
     api_url: str = field(init=False, repr=False)
-    hints: Mapping[int, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        version = VERSIONS[self.api_version]
-        object.__setattr__(self, "api_url", self.base_url + version.root)
-        object.__setattr__(self, "hints", version.hints)
+        object.__setattr__(self, "api_url", self.base_url + VERSIONS[self.api_version].root)
+
+    @property
+    def hints(self) -> Mapping[int, str]:
+        """What to say to a person besides an HTTP status, which depends on the day."""
+        return versions.hints(self.api_version)
 
 
 def read_settings(
@@ -74,6 +76,7 @@ def read_settings(
     password: Any = None,
     extra: Any = None,
     conn_types: Collection[str] = ("census",),
+    now: float | None = None,
 ) -> Settings:
     """
     Read the fields of a connection, by Airflow's names for them, in whatever type a backend gives them.
@@ -81,6 +84,8 @@ def read_settings(
     No error shows what a field holds, unless it is a number: it may be a token in the wrong field.
 
     :param conn_types: the types of a connection that is for Census; one that says no type is, too.
+    :param now: seconds since the epoch, by which a connection that names no version has one; ``None`` for
+        the time it is.
     :raises CensusConfigError: if a field is missing or cannot be used, naming the field.
     """
     if (_text(conn_type, "field 'conn_type'") or "census").lower() not in conn_types:
@@ -99,7 +104,7 @@ def read_settings(
         _token(_text(password, "field 'password'")),
         _seconds(fields, "timeout"),
         _attempts(fields, "attempts"),
-        _api_version(fields, "api_version"),
+        _api_version(fields, "api_version", now),
         _text(fields.get("group_id"), "extra field 'group_id'") or None,
     )
 
@@ -247,8 +252,8 @@ def _attempts(extra: Mapping[str, Any], key: str) -> int:
     return attempts
 
 
-def _api_version(extra: Mapping[str, Any], key: str) -> str:
-    version = extra.get(key, DEFAULT_VERSION)
+def _api_version(extra: Mapping[str, Any], key: str, now: float | None) -> str:
+    version = extra[key] if key in extra else versions.default_version(now)
     if version not in list(VERSIONS):  # a list, for it may be of any type
         raise CensusConfigError(f"extra field '{key}' must be one of {', '.join(VERSIONS)}")
     return str(version)

@@ -10,8 +10,10 @@ https://fivetran.com/docs/activations/rest-api.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -20,9 +22,35 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 END_OF_V1 = "2027-01-15"
+"""The day on which Census switches API v1 off, in UTC."""
 
-DEFAULT_VERSION = "v1"
-"""The version of a connection that names none."""
+SWITCHED_OFF = f"switched API v1 off on {END_OF_V1}"
+
+DEFAULT_VERSION = "v2"
+"""The version that the connection form begins with."""
+
+
+def default_version(now: float | None = None) -> str:
+    """
+    Tell the version of a connection that names none: v1, and v2 from the day on which v1 ends.
+
+    :param now: seconds since the epoch; ``None`` for the time it is.
+    """
+    return "v1" if days_of_v1(now) > 0 else "v2"
+
+
+def days_of_v1(now: float | None = None) -> int:
+    """Tell in how many days API v1 ends; 0 or less if it has."""
+    today = datetime.fromtimestamp(time.time() if now is None else now, timezone.utc).date()
+    return (date.fromisoformat(END_OF_V1) - today).days
+
+
+def end_of_v1_notice(conn_id: str, now: float | None = None) -> str:
+    """Say in one line that v1 ends, for the log of whoever speaks it, and what to do."""
+    days = days_of_v1(now)
+    left = f"in {days} days" if days > 1 else "tomorrow"
+    when = f"switches API v1 off {left}, on {END_OF_V1}" if days > 0 else SWITCHED_OFF
+    return f"Census {when}: give connection {conn_id!r} a personal access token, and api_version v2."
 
 
 @dataclass(frozen=True)
@@ -31,7 +59,7 @@ class ApiVersion:
     A version of the API.
 
     :ivar root: the path below the host at which it begins.
-    :ivar hints: what to tell a person besides an HTTP status, to go on with after a semicolon.
+    :ivar hints: what to say to a person besides an HTTP status, to go on with after a semicolon.
     :ivar numeric_ids: whether ids are positive whole numbers, and nothing else.
     :ivar renamed: beginnings of paths, as regular expressions, that are called otherwise than in v1; the
         first one that fits counts.
@@ -48,13 +76,33 @@ class ApiVersion:
     grouped: Mapping[str, str] = field(default_factory=dict)
 
 
-def _hints(token: str, end: str = "") -> dict[int, str]:
-    missing = "check the id, and that the API token is for the workspace that it belongs to"
+def hints(version_name: str, now: float | None = None) -> Mapping[int, str]:
+    """
+    Tell what to say to a person besides an HTTP status.
+
+    After the end of v1, what it answers is no longer about the token or the id.
+
+    :param version_name: a key of :data:`VERSIONS`.
+    :param now: seconds since the epoch; ``None`` for the time it is.
+    """
+    if version_name == "v1" and days_of_v1(now) <= 0:
+        return dict.fromkeys((401, 403, 404, 410), OVER)
+    return VERSIONS[version_name].hints
+
+
+OVER = (
+    f"Census {SWITCHED_OFF}: make a personal access token in Census (User Settings), put it into the Airflow "
+    "connection, and set api_version to v2 in its extra fields; DAGs stay as they are"
+)
+
+
+def _hints(token: str) -> dict[int, str]:
     return {
-        401: f"{token}; workspaces in the EU region live on app-eu.getcensus.com",
+        # https://fivetran.com/docs/activations/rest-api/api-reference/introduction has the hosts.
+        401: f"{token}; the region must be that of the host, app-eu.getcensus.com for the EU, "
+        "else app.getcensus.com",
         403: token,
-        404: f"{missing}; {end}" if end else missing,
-        410: end,
+        404: "check the id, and that the API token may see what it belongs to",
     }
 
 
@@ -62,9 +110,7 @@ VERSIONS = {
     "v1": ApiVersion(
         root="/api/v1",
         hints=_hints(
-            "API v1 takes the API key of a workspace, made in Census under Workspace Settings, API access",
-            f"if everything is answered like this, API v1, which ends on {END_OF_V1}, may be off already: "
-            "set api_version to v2 in the connection's extra, with a personal access token",
+            "API v1 takes the API key of a workspace, made in Census under Workspace Settings, API access"
         ),
         numeric_ids=True,
     ),

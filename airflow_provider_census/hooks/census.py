@@ -8,7 +8,6 @@ import asyncio
 import functools
 import random
 import time
-import warnings
 from collections import defaultdict
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -26,7 +25,7 @@ from airflow_provider_census.api.selection import SyncFilter, select
 from airflow_provider_census.api.settings import Settings, check_api_version, read_settings
 from airflow_provider_census.api.triggering import RunsSnapshot, trigger_sync
 from airflow_provider_census.api.validation import check_name
-from airflow_provider_census.api.versions import END_OF_V1
+from airflow_provider_census.api.versions import end_of_v1_notice
 from airflow_provider_census.api.waiters import ExportWaiter, RefreshWaiter, SyncRunWaiter, Waiter, wait
 from airflow_provider_census.exceptions import CensusConfigError, CensusError
 from airflow_provider_census.hooks import connection
@@ -53,13 +52,7 @@ AIOHTTP = "airflow_provider_census.transports.aiohttp"
 """The transport of an event loop, which a worker does not pay for."""
 
 NOTIFIED: set[str] = set()
-"""The versions of the API whose end this process has reported."""
-
-END_OF_V1_NOTICE = (
-    f"Census switches API v1 off on {END_OF_V1}. To switch, make an Activations personal access token in "
-    "Census (User Settings), put it into the Airflow connection, and set api_version to v2 in its extra "
-    "fields; DAGs stay as they are."
-)
+"""The ids of the connections of which this process has reported that API v1 ends."""
 
 
 class CensusHook(Operations, OldMethods, BaseHook):
@@ -351,10 +344,9 @@ class CensusHook(Operations, OldMethods, BaseHook):
             raise found
         if self.api_version is not None:
             found = replace(found, api_version=self.api_version)
-        if found.api_version == "v1" and not NOTIFIED:  # once in a process
-            NOTIFIED.add("v1")
-            self.log.warning("%s", END_OF_V1_NOTICE)
-            warnings.warn(END_OF_V1_NOTICE, DeprecationWarning, stacklevel=2)
+        if found.api_version == "v1" and self.census_conn_id not in NOTIFIED:  # once in a process
+            NOTIFIED.add(self.census_conn_id)
+            self.log.warning("%s", end_of_v1_notice(self.census_conn_id))
         self._settings = found
         return found
 

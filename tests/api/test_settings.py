@@ -18,10 +18,15 @@ from airflow_provider_census.exceptions import CensusConfigError, CensusError
 TOKEN = "secret-token:abc"
 US = "https://app.getcensus.com"
 EU = "https://app-eu.getcensus.com"
+BEFORE = 1_800_000_000.0 - 86400
+"""A moment at which API v1 is there."""
+
+AFTER = 1_800_000_000.0
+"""The morning on which it is not any more."""
 
 
 def read(**fields: Any) -> Settings:
-    return read_settings(**{"password": TOKEN, **fields})
+    return read_settings(**{"password": TOKEN, "now": BEFORE, **fields})
 
 
 class Host(str, Enum):
@@ -199,6 +204,15 @@ def test_what_cannot_be_used_is_refused_naming_the_field(fields: dict[str, Any],
     assert TOKEN not in message
     password = fields.get("password")
     assert not isinstance(password, str) or not password.strip() or password not in message
+
+
+@pytest.mark.parametrize("extra", [None, "{}", '{"api_version": null}', '{"api_version": ""}'])
+def test_the_day_decides_where_nobody_names_a_version(extra: str | None) -> None:
+    assert read(extra=extra).api_version == "v1"
+    after = read(extra=extra, now=AFTER)
+    assert (after.api_version, after.api_url) == ("v2", f"{US}/api/v2")
+    for version in ("v1", "v2"):
+        assert read(extra={"api_version": version}, now=AFTER).api_version == version
 
 
 @pytest.mark.parametrize(

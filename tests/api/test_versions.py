@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,15 @@ import pytest
 from airflow_provider_census.api import endpoints, responses
 from airflow_provider_census.api.request import JsonObject, Request
 from airflow_provider_census.api.responses import HTTPResponse
-from airflow_provider_census.api.versions import DEFAULT_VERSION, END_OF_V1, VERSIONS, adapt
+from airflow_provider_census.api.versions import (
+    DEFAULT_VERSION,
+    END_OF_V1,
+    VERSIONS,
+    adapt,
+    default_version,
+    end_of_v1_notice,
+    hints,
+)
 from airflow_provider_census.exceptions import CensusApiError
 
 BODY: dict[str, Any] = {"name": "x"}
@@ -50,6 +59,9 @@ def test_the_names_of_versions_are_those_of_their_roots(version: str) -> None:
         ("/destination_connect_links", "/activation_connect_links"),
         ("/destination_connect_links/types", "/activation_connect_links/types"),
         ("/destination_connect_links/41/revoke", "/activation_connect_links/41/revoke"),
+        ("/destinations/15/connect_links", "/activations/15/activation_connect_links"),
+        ("/destinations/connect_links", "/activations/connect_links"),
+        ("/connectors/hubspot/object_types", "/activation_types/hubspot/object_types"),
         ("/syncs/create", "/syncs"),
         # whole segments, and only at the beginning
         ("/destinations_of_another_time", "/destinations_of_another_time"),
@@ -176,10 +188,21 @@ def test_numbers_are_ids_everywhere(value: Any) -> None:
     }
 
 
-def error_text(version: str, status: int, body: bytes = b'{"status": "error", "message": "No."}') -> str:
+def at(day: str) -> float:
+    """A moment in UTC, in seconds since the epoch."""
+    return datetime.fromisoformat(f"{day}+00:00").timestamp()
+
+
+LAST = at("2027-01-14T23:59:59")
+OVER = at("2027-01-15T00:00:00")
+
+
+def error_text(
+    version: str, status: int, body: bytes = b'{"status": "error", "message": "No."}', now: float = LAST
+) -> str:
     """What an error of a version's says."""
     with pytest.raises(CensusApiError) as caught:
-        responses.parse(endpoints.get_sync(52), HTTPResponse(status, {}, body), VERSIONS[version].hints)
+        responses.parse(endpoints.get_sync(52), HTTPResponse(status, {}, body), hints(version, now))
     assert caught.value.message in {"No.", "no message"}
     return str(caught.value)
 
@@ -201,16 +224,49 @@ def test_a_rejected_token_names_the_kind_that_is_taken_and_where_to_make_it(
     assert error_text(version, 200, json.dumps({"status": status}).encode()).count(KINDS[version]) == 1
 
 
-@pytest.mark.parametrize("status", [404, 410])
-def test_what_is_not_there_may_be_the_end_of_v1(status: int) -> None:
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+@pytest.mark.parametrize("body", [b'{"message": "No."}', b""])
+def test_after_the_end_of_v1_an_error_says_what_to_do(status: int, body: bytes) -> None:
     assert END_OF_V1 == "2027-01-15"
-    for body in (b'{"message": "No."}', b""):
-        text = error_text("v1", status, body)
-        assert "ends on 2027-01-15" in text
+    for now in (OVER, OVER + 86400 * 365):
+        text = error_text("v1", status, body, now)
+        assert "Census switched API v1 off on 2027-01-15: make a personal access token" in text
         assert "set api_version to v2" in text
-        assert "2027" not in error_text("v2", status, body)
-    assert "check the id" in error_text("v2", 404)
-    assert error_text("v2", 410).endswith("HTTP 410: No.")
+        assert "check the id" not in text
+        assert "2027" not in error_text("v2", status, body, now)
+    assert "2027" not in error_text("v1", status, body)
+
+
+def test_what_is_not_there() -> None:
+    for version in VERSIONS:
+        assert "check the id" in error_text(version, 404)
+        assert error_text(version, 410).endswith("HTTP 410: No.")
+
+
+@pytest.mark.parametrize(
+    ("now", "version"),
+    [(at("2026-11-26T12:00:00"), "v1"), (LAST, "v1"), (OVER, "v2"), (at("2030-01-01T00:00:00"), "v2")],
+)
+def test_a_connection_that_names_no_version_has_one_by_the_day(now: float, version: str) -> None:
+    assert default_version(now) == version
+
+
+@pytest.mark.parametrize(
+    ("now", "begins"),
+    [
+        (
+            at("2026-11-26T12:00:00"),
+            "Census switches API v1 off in 50 days, on 2027-01-15:",
+        ),
+        (LAST, "Census switches API v1 off tomorrow, on 2027-01-15:"),
+        (OVER, "Census switched API v1 off on 2027-01-15:"),
+    ],
+)
+def test_the_notice_of_the_end_is_short_and_says_what_to_do(now: float, begins: str) -> None:
+    notice = end_of_v1_notice("x", now)
+    assert notice.startswith(f"{begins}")
+    assert notice.endswith("a personal access token, and api_version v2.")
+    assert len(notice) < 150
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -115,7 +115,9 @@ def test_the_test_button_says_that_the_token_was_rejected(
     works, sentence = connect(monkeypatch, host=census.url).test_connection()
     assert not works
     assert "HTTP 401: the token is missing or not the sandbox's; API v1 takes the API key" in sentence
-    assert sentence.endswith("; workspaces in the EU region live on app-eu.getcensus.com.")
+    assert sentence.endswith(
+        "; the region must be that of the host, app-eu.getcensus.com for the EU, else app.getcensus.com."
+    )
     assert ". " not in sentence, "the UI shows it as one sentence"
     assert TOKEN not in sentence
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_census.api import endpoints
+from airflow_provider_census.api.versions import default_version, end_of_v1_notice
 from airflow_provider_census.exceptions import CensusAuthError, CensusConfigError
 from airflow_provider_census.hooks import census as hooks
-from airflow_provider_census.hooks.census import END_OF_V1_NOTICE, CensusHook
+from airflow_provider_census.hooks.census import CensusHook
 
 if TYPE_CHECKING:
     from airflow_provider_census.sandbox import Sandbox
@@ -43,27 +44,20 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
-def warned(seen: list[warnings.WarningMessage]) -> list[str]:
-    return [str(warning.message) for warning in seen if warning.category is DeprecationWarning]
-
-
-def test_the_end_of_v1_is_reported_once_in_a_process(
+def test_the_end_of_v1_is_reported_once_for_each_connection_of_a_process(
     census: Sandbox, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_ANOTHER", census.connection_uri)
+    for name in ("CENSUS_DEFAULT", "ANOTHER"):
+        fields = {"conn_type": "census", "host": census.url, "password": census.token}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps({**fields, "extra": {"api_version": "v1"}}))
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         assert logged == []
         for name in ("census_default", "another", "census_default"):
             CensusHook(name).list_sources()
             asyncio.run(CensusHook(name).arun(endpoints.get_source(4)))
-    assert logged == [END_OF_V1_NOTICE]
-    assert [text for text in warned(seen) if "Census" in text] == [END_OF_V1_NOTICE]
-
-
-def test_the_notice_says_how_to_switch() -> None:
-    for word in ("2027-01-15", "personal access token", "User Settings", "api_version to v2", "connection"):
-        assert word in END_OF_V1_NOTICE
+    assert logged == [end_of_v1_notice("census_default"), end_of_v1_notice("another")]
+    assert not [warning for warning in seen if "Census" in str(warning.message)]
 
 
 @pytest.mark.parametrize("overridden", [False, True])
@@ -72,18 +66,15 @@ def test_v2_has_no_end(
 ) -> None:
     named = "v1" if overridden else "v2"
     connect(monkeypatch, census, census.personal_access_token, api_version=named)
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        CensusHook(api_version="v2" if overridden else None).list_sources()
-        asyncio.run(CensusHook(api_version="v2").arun(endpoints.get_source(4)))
+    CensusHook(api_version="v2" if overridden else None).list_sources()
+    asyncio.run(CensusHook(api_version="v2").arun(endpoints.get_source(4)))
     assert logged == []
-    assert [text for text in warned(seen) if "Census" in text] == []
 
 
 def test_a_process_of_its_own_reports_it_anew(census: Sandbox) -> None:
     script = (
         "from airflow_provider_census.hooks.census import CensusHook\n"
-        "for _ in range(3): CensusHook().list_sources()\n"
+        "for _ in range(3): CensusHook(api_version='v1').list_sources()\n"
     )
     done = subprocess.run(
         [sys.executable, "-W", "always::DeprecationWarning", "-c", script],
@@ -91,13 +82,13 @@ def test_a_process_of_its_own_reports_it_anew(census: Sandbox) -> None:
         text=True,
         check=True,
     )
-    assert (done.stdout + done.stderr).count(END_OF_V1_NOTICE) == 2, "a log line and a warning"
+    assert (done.stdout + done.stderr).count(end_of_v1_notice("census_default")) == 1
 
 
 @pytest.mark.parametrize(
     ("of_the_connection", "of_the_hook", "root"),
     [
-        (None, None, "v1"),
+        (None, None, default_version()),
         ("v1", None, "v1"),
         ("v2", None, "v2"),
         (None, "v2", "v2"),

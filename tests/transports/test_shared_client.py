@@ -36,9 +36,10 @@ from airflow_provider_census.triggers import census as census_triggers
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger
 
 if TYPE_CHECKING:
-    from airflow_provider_census.transports.shared_client import SharedClient
     from collections.abc import Callable, Coroutine
     from pathlib import Path
+
+    from airflow_provider_census.transports.shared_client import SharedClient
 
 T = TypeVar("T")
 GET = endpoints.get_sync_run(94)
@@ -65,7 +66,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     """What hooks log, in a process that has told of the end of v1."""
     log = Log()
     monkeypatch.setattr(CensusHook, "log", log)
-    monkeypatch.setattr(hooks, "NOTIFIED", {"v1"})
+    monkeypatch.setattr(hooks, "NOTIFIED", {"census_default"})
     return log
 
 
