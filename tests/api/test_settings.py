@@ -29,6 +29,15 @@ def read(**fields: Any) -> Settings:
     return read_settings(**{"password": TOKEN, "now": BEFORE, **fields})
 
 
+def refusal(**fields: Any) -> str:
+    """Why fields are refused, if they are."""
+    try:
+        read(**fields)
+    except CensusConfigError as error:
+        return str(error)
+    return ""
+
+
 class Host(str, Enum):
     """Hosts, as a backend may have them."""
 
@@ -282,12 +291,8 @@ def test_the_type_of_a_hook_of_ones_own_is_one_of_census() -> None:
     ids=str,
 )
 def test_a_token_in_the_wrong_field_is_not_shown(fields: dict[str, Any], token: str) -> None:
-    pasted = json.loads(json.dumps(fields).replace("{}", token))
-    try:
-        read(**pasted)
-    except CensusConfigError as error:
-        assert token not in str(error)
-        assert token.removeprefix("secret-token:") not in str(error)
+    message = refusal(**json.loads(json.dumps(fields).replace("{}", token)))
+    assert token.removeprefix("secret-token:") not in message
 
 
 def test_settings_do_not_show_the_token() -> None:

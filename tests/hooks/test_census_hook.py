@@ -240,7 +240,7 @@ def test_syncs_without_a_label_are_not_in_the_way(census: Sandbox) -> None:
         hook.find_sync("None of these")
 
 
-@pytest.mark.parametrize("label", [None, "", " ", 52, "{{ params.label }}"])
+@pytest.mark.parametrize("label", [None, "", " ", 5.2, True, "{{ params.label }}"])
 def test_what_cannot_be_a_label_is_not_searched_for(census: Sandbox, label: Any) -> None:
     with pytest.raises(ValueError, match=r"^label "):
         CensusHook().find_sync(label)

@@ -53,7 +53,7 @@ class OnObjects(CensusHook):
 
     conn_type = "house"
 
-    def get_connection(self, conn_id: str) -> Any:
+    def get_connection(self, conn_id: str) -> Any:  # type: ignore[override] # as some do
         """Give the connection of the house."""
         return of_the_house()
 
@@ -73,7 +73,7 @@ class OnLoops(CensusHook):
 class OnBoth(OnLoops):
     """Replaces both."""
 
-    def get_connection(self, conn_id: str) -> Any:
+    def get_connection(self, conn_id: str) -> Any:  # type: ignore[override] # as some do
         """Give the connection of the house."""
         return of_the_house()
 
@@ -183,7 +183,7 @@ def test_dag_test_finds_a_connection_of_the_database(
     triggers_run: list[Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    add = ["connections", "add", "of_the_database", "--conn-type", "census", "--conn-host", census.url]
+    add = ["connections", "add", "of_dag_test", "--conn-type", "census", "--conn-host", census.url]
     added = subprocess.run(
         [sys.executable, "-m", "airflow", *add, "--conn-password", census.token],
         capture_output=True,
@@ -193,7 +193,7 @@ def test_dag_test_finds_a_connection_of_the_database(
     assert added.returncode == 0, added.stderr
     monkeypatch.delenv("AIRFLOW_CONN_CENSUS_DEFAULT")
     arguments = {"sync_id": 52, "wait_for_completion": True, "deferrable": True}
-    done = run_task(CensusTriggerSyncOperator, census_conn_id="of_the_database", **arguments)
+    done = run_task(CensusTriggerSyncOperator, census_conn_id="of_dag_test", **arguments)
     assert done.state == "success"
     assert len(triggers_run) == 1
 

@@ -143,7 +143,7 @@ def test_a_group_is_asked_for_where_none_is_named(census: Sandbox, monkeypatch: 
         hook.create_webhook({"name": "x"})
     assert census.requests == []
     # As the error says how to find it:
-    group_id = hook.list_sources()[0]["group_id"]  # type: ignore[misc]
+    group_id = hook.list_sources()[0]["group_id"]
     made = hook.create_webhook({"name": "x"}, group_id=group_id)
     assert made["group_id"] == group_id
     connect(monkeypatch, census, census.personal_access_token, api_version="v2", group_id="mine")

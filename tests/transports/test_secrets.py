@@ -102,7 +102,7 @@ def test_no_report_of_a_connection_that_cannot_be_used_has_the_token(
 def test_no_report_of_an_interrupted_request_has_the_token(
     transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupt: Callable[[], None] = _thread.interrupt_main
+    interrupt: Callable[[], Any] = _thread.interrupt_main
 
     def arrived(_: Received) -> bytes:
         threading.Timer(0.05, interrupt).start()  # when the response is being waited for

@@ -294,7 +294,7 @@ class OfItsOwn(CensusHook):
         super().__init__()
         self.url = url
 
-    def get_connection(self, conn_id: str) -> Any:
+    def get_connection(self, conn_id: str) -> Any:  # type: ignore[override] # as some do
         """Give it."""
         return Connection(conn_id=conn_id, conn_type="census", host=self.url, password="one")
 
@@ -582,6 +582,7 @@ def test_loops_that_are_closed_amid_a_request_leave_nothing_behind(airflow: Airf
         assert open_files() < before + 10  # those of the server, whose threads take their time
         airflow.point_to(server, "one")
         asyncio.run(meanwhile())
+    for _ in range(5):  # what is collected may hold what is to be
         gc.collect()
 
 
