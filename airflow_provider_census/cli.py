@@ -30,6 +30,9 @@ COLUMNS = (
 NEWEST = 25
 """How many runs a list shows, which is as many as Census sends at a time."""
 
+REGIONS = {"app.getcensus.com": "US", "app-eu.getcensus.com": "EU"}
+"""The regions that the vendor names a host of."""
+
 Row = dict[str, Any]
 
 
@@ -52,6 +55,7 @@ def get_census_cli_commands() -> list[CLICommand]:
         ("trigger", "Start a run of a sync, and tell its id", _trigger, (sync, full)),
         ("status", "Show a sync run", _status, (run,)),
         ("cancel", "Cancel a sync run, and show it", _cancel, (run,)),
+        ("check", "Check a connection: its token, region and version, and what v2 needs", _check, ()),
     )
     return [
         GroupCommand(
@@ -143,6 +147,33 @@ def _cancel(hook: CensusHook, args: Namespace) -> Row:
         return _status(hook, args)
     except CensusError as error:
         raise CensusError(f"Sync run {args.run} was cancelled, but cannot be shown: {error}") from error
+
+
+def _check(hook: CensusHook, args: Namespace) -> Row:
+    settings = hook.settings
+    host = settings.base_url.partition("://")[2]
+    return {
+        "connection": hook.census_conn_id,
+        "host": settings.base_url,
+        "region": REGIONS.get(host, "not known of this host"),
+        "api_version": settings.api_version,
+        "syncs": sum(1 for _ in hook.iter_syncs()),  # an error, if the token is rejected
+        "token": "accepted",
+        "v2": _needed_for_v2(hook),
+    }
+
+
+def _needed_for_v2(hook: CensusHook) -> str:
+    from airflow_provider_census.api.versions import END_OF_V1, days_of_v1
+    from airflow_provider_census.hooks.census import CensusHook
+
+    if hook.settings.api_version == "v2":
+        group = "" if hook.settings.group_id else "; a group_id, only to create activations and the like"
+        return f"in use{group}"
+    accepted, _ = CensusHook(hook.census_conn_id, api_version="v2").test_connection()
+    needed = "api_version v2" if accepted else "api_version v2, and a personal access token"
+    days = days_of_v1()
+    return f"needs {needed}; v1 {f'ends in {days} days' if days > 0 else 'ended'}, on {END_OF_V1}"
 
 
 def _sync_id(hook: CensusHook, sync: str) -> int | str:

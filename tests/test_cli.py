@@ -106,6 +106,42 @@ def census_commands(airflow_process: subprocess.Popen[str], tmp_path: Path) -> R
     return run
 
 
+def test_a_connection_is_checked(
+    census: Sandbox, census_commands: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {"conn_type": "census", "host": census.url}
+    connections = {
+        "old": {**fields, "password": census.token, "extra": {"api_version": "v1"}},
+        "new": {**fields, "password": census.personal_access_token, "extra": {"api_version": "v2"}},
+        "grouped": {
+            **fields,
+            "password": census.personal_access_token,
+            "extra": {"api_version": "v2", "group_id": "mine"},
+        },
+        "wrong": {**fields, "password": "secret-token:wrong", "extra": {"api_version": "v2"}},
+    }
+    environment = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(conn) for name, conn in connections.items()}
+    commands = [f"check --conn-id {name} -o json" for name in connections]
+    old, new, grouped, wrong = census_commands(*commands, **environment)
+    [checked] = old.found
+    needed = checked.pop("v2")
+    assert checked == {
+        "connection": "old",
+        "host": census.url,
+        "region": "not known of this host",
+        "api_version": "v1",
+        "syncs": str(len(CensusHook("census_default").list_syncs())),
+        "token": "accepted",
+    }
+    assert needed.startswith("needs api_version v2, and a personal access token; v1 end")
+    assert new.found[0]["v2"] == "in use; a group_id, only to create activations and the like"
+    assert grouped.found[0]["v2"] == "in use"
+    assert (wrong.out, wrong.code) == ("", 1)
+    assert "HTTP 401" in wrong.err
+    assert "personal access token" in wrong.err
+    assert "secret-token" not in wrong.err
+
+
 def test_the_four_commands(census: Sandbox, census_commands: Run) -> None:
     hook = CensusHook()
     going_on = hook.trigger_sync(57)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from airflow_provider_census.api.versions import DEFAULT_VERSION
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.sandbox import Sandbox
 
@@ -46,12 +47,13 @@ def census() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def rejection(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The sentence that the hook has for a wrong token."""
+    """The sentence that the hook has for a wrong token, in the version that the form begins with."""
     fields = {"conn_type": "census", "host": census.url, "password": "secret-token:wrong"}
-    monkeypatch.setenv("AIRFLOW_CONN_WRONG", json.dumps(fields))
+    extra = {"api_version": DEFAULT_VERSION}
+    monkeypatch.setenv("AIRFLOW_CONN_WRONG", json.dumps({**fields, "extra": extra}))
     works, sentence = CensusHook("wrong").test_connection()
     assert not works
-    assert sentence.startswith("GET /sources was answered with HTTP 401: the token is missing or not")
+    assert sentence.startswith("GET /sources was answered with HTTP 401: API v2 takes ")
     assert sentence.endswith(".")
     assert ". " not in sentence
     return sentence

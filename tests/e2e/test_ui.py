@@ -18,6 +18,7 @@ if tuple(map(int, airflow.__version__.split(".")[:2])) < (3, 2):
 
 from real_airflow import Airflow, standalone
 
+from airflow_provider_census.api.versions import default_version
 from airflow_provider_census.get_provider_info import CONN_FIELDS
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def test_a_form_left_as_it_is_makes_a_connection_that_works(
 ) -> None:
     form = connection_form(page, airflow3)
     fill_port(form, census.port)
-    fill(form, "census", census.url, census.token)
+    fill(form, "census", census.url, census.personal_access_token)
     save(form)
     saved = airflow3.get("/api/v2/connections/census")
     assert json.loads(saved["extra"]) == DEFAULTS
@@ -168,7 +169,8 @@ def test_a_form_left_as_it_is_makes_a_connection_that_works(
 def test_emptied_fields_make_a_connection_that_works(page: Page, airflow3: Airflow, census: Sandbox) -> None:
     form = connection_form(page, airflow3)
     fill_port(form, census.port)
-    fill(form, "census_emptied", census.url, census.token)
+    tokens = {"v1": census.token, "v2": census.personal_access_token}
+    fill(form, "census_emptied", census.url, tokens[default_version()])
     open_extra_fields(form)
     for label in ("Request timeout", "Attempts"):
         form.get_by_label(label).fill("")
@@ -176,6 +178,24 @@ def test_emptied_fields_make_a_connection_that_works(page: Page, airflow3: Airfl
     expect(form.locator("[name=element_api_version]")).to_have_value("")
     save(form)
     expect(press_test(page, "census_emptied")).to_contain_text("Test Connection Successful")
+
+
+def test_a_connection_that_names_no_version_names_none_when_it_is_saved_again(
+    page: Page, airflow3: Airflow, census: Sandbox
+) -> None:
+    form = connection_form(page, airflow3)
+    fill(form, "census_of_old", census.url, census.token)
+    open_extra_fields(form)
+    form.get_by_label("API version").press("Backspace")
+    save(form)
+    row = page.get_by_role("row", name=re.compile("^census_of_old "))
+    row.get_by_role("button", name="Edit Connection").click()
+    form = page.get_by_role("dialog")
+    form.get_by_label("Description").fill("changed")
+    save(form)
+    saved = airflow3.get("/api/v2/connections/census_of_old")
+    assert saved["description"] == "changed"
+    assert json.loads(saved["extra"])["api_version"] is None
 
 
 def test_the_test_button_tells_of_a_wrong_token(

@@ -16,6 +16,7 @@ if not airflow.__version__.startswith("2."):
 
 from real_airflow import LOOPBACK, Airflow, environment, free_ports, program, wait_for
 
+from airflow_provider_census.api.versions import default_version
 from airflow_provider_census.get_provider_info import CONN_FIELDS
 from airflow_provider_census.hooks.census import CensusHook
 
@@ -78,7 +79,7 @@ def test_the_form_shows_our_fields_and_hides_the_rest(form: Locator) -> None:
 
 def test_the_test_button(form: Locator, census: Sandbox, rejection: str) -> None:
     button = form.get_by_role("button", name="Test")
-    fill(form, "census_default", census.url, census.token)
+    fill(form, "census_default", census.url, census.personal_access_token)
     button.click()
     seen = form.page.get_by_text(f"Connected to {census.url}: the API token sees 2 sources.")
     expect(seen).to_be_visible()
@@ -96,7 +97,9 @@ def test_the_form_makes_a_connection_that_works(
     form: Locator, airflow2: Airflow, census: Sandbox, monkeypatch: pytest.MonkeyPatch, emptied: bool
 ) -> None:
     conn_id = f"census_{emptied}".lower()
-    fill(form, conn_id, census.url, census.token)
+    version = default_version() if emptied else DEFAULTS["api_version"]
+    token = {"v1": census.token, "v2": census.personal_access_token}[version]
+    fill(form, conn_id, census.url, token)
     if emptied:
         for field in CONN_FIELDS.values():
             form.get_by_label(field["label"]).fill("")
@@ -109,7 +112,7 @@ def test_the_form_makes_a_connection_that_works(
     monkeypatch.setenv(
         "AIRFLOW_CONN_SAVED",
         json.dumps(
-            {"conn_type": "census", "host": saved["host"], "password": census.token, "extra": saved["extra"]}
+            {"conn_type": "census", "host": saved["host"], "password": token, "extra": saved["extra"]}
         ),
     )
     assert CensusHook("saved").test_connection()[0]
