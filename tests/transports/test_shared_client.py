@@ -771,7 +771,8 @@ def test_a_kill_does_not_queue_behind_the_polls_of_others(
 
     monkeypatch.setattr(polling.WaitOptions, "startup_jitter", lambda *_: 0.0)
     monkeypatch.setattr(shared, "MAX_CONNECTIONS", 1)
-    monkeypatch.setattr(census_triggers, "task_state", lambda ti: "failed")
+    states = iter(["deferred", "failed"])
+    monkeypatch.setattr(census_triggers, "task_state", lambda ti: next(states))
     with Server(only_a_cancel) as server:
         airflow.point_to(server, "one")
         run(kill())

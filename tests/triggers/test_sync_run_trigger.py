@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import threading
 import time
@@ -229,10 +230,17 @@ def killed(trigger: CensusSyncRunTrigger, census: Sandbox, times: int = 1) -> No
 
 
 def waiting_trigger(
-    census: Sandbox, monkeypatch: pytest.MonkeyPatch, state: str | Exception, **options: Any
+    census: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str | Exception,
+    at_start: str | Exception = "deferred",
+    **options: Any,
 ) -> CensusSyncRunTrigger:
+    states = itertools.chain([at_start] * triggers.TELLS_STATES_AT_ANY_TIME, itertools.repeat(state))
+
     def task_state(ti: Any) -> str:
         assert ti is trigger.task_instance
+        state = next(states)
         if isinstance(state, Exception):
             raise state
         return state
@@ -251,6 +259,7 @@ def waiting_trigger(
         ("none", {}, 1),
         ("removed", {}, 1),
         ("scheduled", {}, 1),
+        ("deleted", {}, 0),
         ("deferred", {}, 0),
         (RuntimeError("no response"), {}, 0),
         ("failed", {"cancel_on_kill": False}, 0),
@@ -268,6 +277,24 @@ def test_the_run_is_cancelled_if_a_user_killed_the_task(
     assert census.cancels == [trigger.sync_run_id] * cancels
 
 
+@pytest.mark.skipif(not triggers.TELLS_STATES_AT_ANY_TIME, reason="before Airflow 3.3 nobody can ask")
+@pytest.mark.parametrize("at_start", ["queued", "success", "failed", "none", "deleted"])
+@pytest.mark.parametrize("state", ["queued", "success", "failed", "none", "deleted"])
+def test_a_trigger_for_which_no_task_was_deferred_cancels_nothing(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, at_start: str, state: str
+) -> None:
+    killed(waiting_trigger(census, monkeypatch, state, at_start), census)
+    assert census.cancels == []
+
+
+def test_a_trigger_that_could_not_ask_when_it_began_was_waited_for(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger = waiting_trigger(census, monkeypatch, "failed", RuntimeError("no response"))
+    killed(trigger, census)
+    assert census.cancels == [trigger.sync_run_id]
+
+
 def test_a_kill_of_a_task_that_nobody_knows_cancels_nothing(
     census: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,7 +310,7 @@ def test_once_its_first_deadline_has_passed_a_trigger_cancels_nothing(
     census: Sandbox, monkeypatch: pytest.MonkeyPatch, limit: str, seconds: int, cancels: int
 ) -> None:
     """Airflow 2.11 cancels a trigger whose time is over; the task resumes, and decides itself."""
-    limits = {"deadline": NEVER, "execution_deadline": NEVER, limit: time.time() + 600}
+    limits: dict[str, Any] = {"deadline": NEVER, "execution_deadline": NEVER, limit: time.time() + 600}
     trigger = waiting_trigger(census, monkeypatch, "scheduled", **limits)
     clock = SimpleNamespace(time=lambda: limits[limit] + seconds)
     monkeypatch.setattr(triggers, "time", clock)

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 from airflow.utils.state import TaskInstanceState
 from task_helpers import AtFirstSleep, StateIs, context, triggered
 
@@ -23,6 +24,11 @@ from airflow_provider_census.transports.requests import RequestsTransport
 from airflow_provider_census.utils import kill
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow.providers.common.compat.sdk import Context
+    from task_helpers import Done
+
     from airflow_provider_census.sandbox import Sandbox
 
 
@@ -185,7 +191,7 @@ def documented() -> dict[str, tuple[str, str]]:
     return {**dict.fromkeys(STATES, found.pop("and any other")), **found}
 
 
-@pytest.mark.parametrize("state", [*STATES, "none"])
+@pytest.mark.parametrize("state", [*STATES, "none", "deleted"])
 def test_which_states_are_a_users_kill_is_as_documented(state: str) -> None:
     done = tuple(
         "cancel" if kill.was_killed_by_user(state, deferred=deferred) else "keep"
@@ -195,5 +201,27 @@ def test_which_states_are_a_users_kill_is_as_documented(state: str) -> None:
 
 
 def test_the_documented_states_are_those_of_airflow() -> None:
-    assert documented().keys() == {*STATES, "none"}
-    assert set(documented().values()) == {("cancel", "cancel"), ("keep", "cancel"), ("keep", "keep")}
+    assert documented().keys() == {*STATES, "none", "deleted"}
+    assert len(set(documented().values())) == 4
+
+
+def test_the_state_is_the_one_in_airflows_database(run_task: Callable[..., Done]) -> None:
+    states: dict[str, str] = {}
+
+    class Asks(BaseOperator):
+        def execute(self, context: Context) -> None:
+            ti = context["ti"]
+            states["mine"] = kill.task_state(ti)
+            for field, value in {
+                "dag_id": "gone",
+                "run_id": "gone",
+                "task_id": "gone",
+                "map_index": 7,
+            }.items():
+                other = copy.copy(ti)
+                setattr(other, field, value)
+                states[field] = kill.task_state(other)
+
+    run_task(Asks)
+    assert states.pop("mine") in {"running", "queued", "none"}, "dag.test() of Airflow 2 stores none"
+    assert states == dict.fromkeys(("dag_id", "run_id", "task_id", "map_index"), "deleted")
