@@ -50,6 +50,11 @@ def pytest_report_header() -> str:
     return f"Airflow {version('apache-airflow')} on Python {platform.python_version()}"
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name bytes by their number: compressed ones hold a time, and ids must be the same in all processes."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs more of Airflow than its modules, and begin with what takes longest: the browser."""
