@@ -463,7 +463,7 @@ def test_the_methods_of_the_hook(census: Sandbox) -> None:
         ({"host": "https://app-eu.getcensus.com/"}, "https://app-eu.getcensus.com"),
         ({"host": "http://localhost:8765"}, "http://localhost:8765"),
         ({"login": "", "schema": "", "port": None, "extra": ""}, "https://app.getcensus.com"),
-        ({"conn_type": "http", "host": "app.getcensus.com", "schema": "https"}, "https://app.getcensus.com"),
+        ({"host": "app.getcensus.com", "schema": "https"}, "https://app.getcensus.com"),
         ({"extra": {"timeout": 20, "verify": True}}, "https://app.getcensus.com"),
     ],
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -651,7 +652,14 @@ def test_nothing_that_blocks_is_done_on_the_event_loop(
 
     monkeypatch.setattr(requests.Session, "send", blocks)
     monkeypatch.setattr(time, "sleep", blocks)
-    monkeypatch.setattr(CensusHook, "get_connection", blocks)
+    read = CensusHook.get_connection
+    loop_thread = threading.get_ident()
+
+    def read_in_a_thread(conn_id: str) -> Any:
+        assert threading.get_ident() != loop_thread, "this blocks the event loop"
+        return read(conn_id)
+
+    monkeypatch.setattr(CensusHook, "get_connection", staticmethod(read_in_a_thread))
 
     async def scene() -> None:
         async with triggerer:
