@@ -220,9 +220,9 @@ def test_what_a_terminal_would_obey_is_printed_escaped(census: Sandbox, census_c
     for each in (*formats, error):
         assert all(char.isprintable() or char == "\n" for char in each.out + each.err)
     (row,) = formats[-1].found
-    assert row["error_message"] == words.replace("\ud800", "\ufffd")
+    assert row["error_message"] == "\ufffd]0;title\ufffd half \ufffd Zürich"
     assert (error.code, error.out) == (1, "")
-    assert error.err == "GET /sync_runs/8 was answered with HTTP 422: one \\x1b[2Jtwo\n"
+    assert error.err == "GET /sync_runs/8 was answered with HTTP 422: one \ufffd[2Jtwo\n"
 
 
 def test_a_cancelled_run_that_cannot_be_shown_was_cancelled(census: Sandbox, census_commands: Run) -> None:

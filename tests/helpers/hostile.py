@@ -273,7 +273,8 @@ ROWS = {
     "an id that is negative": says_id(-5),
     "an id that is zero": says_id(0),
     "an id beyond 64 bits": says_id(10**25),
-    "an id that is NaN": says_id(float("nan")),
+    # a run without an id, which older documents have, is the one that was asked for
+    "an id that is NaN": Row(with_id(float("nan")), API, "id", operations=("trigger",)),
     "an id that is a list": says_id([94]),
     "the id of another run": Row(with_id(4711), API, "4711", operations=("run",)),
     # redirects
