@@ -24,7 +24,6 @@ from airflow_provider_census.waiting import DEFAULT_CONN_ID, WaitsForSyncRun
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from airflow_provider_census.api.triggering import RunsSnapshot
     from airflow_provider_census.hooks.census import CensusHook
 
 
@@ -51,10 +50,8 @@ class HookOf2x(WaitsForSyncRun):
 
     def _get_hook(self) -> CensusHook:
         """Make the hook once, as subclasses of 2.x may do in their own way."""
-        from airflow_provider_census.hooks.census import CensusHook
-
         if self._hook is None:
-            self._hook = CensusHook(self.census_conn_id)
+            self._hook = self._make_hook()
         return self._hook
 
 
@@ -71,13 +68,6 @@ class CensusOperator(HookOf2x, CensusTriggerSyncOperator):
         ours = inspect.signature(CensusTriggerSyncOperator.__init__).parameters.values()
         defaults = {each.name: each.default for each in ours if each.default is not each.empty}
         super().__init__(**{**defaults, **kwargs, "sync_id": sync_id, "census_conn_id": census_conn_id})
-
-    def _trigger_sync(self, sync_id: str, full_sync: bool, snapshot: RunsSnapshot) -> int:
-        from airflow_provider_census.hooks.census import CensusHook
-
-        if type(self.hook).trigger_sync is CensusHook.trigger_sync:
-            return super()._trigger_sync(sync_id, full_sync, snapshot)
-        return self.hook.trigger_sync(sync_id)  # as a hook of 2.x may do in its own way
 
 
 class CensusSensor(HookOf2x, CensusSyncRunSensor):

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
@@ -79,6 +80,7 @@ class WaitsForSyncRun(_Task):
     silent_fail: bool
     cancel_on_kill: bool
     checks: ClassVar[dict[str, Check]]
+    _hook_module = "airflow_provider_census.hooks.census"
     joined = False
     timeout: Any
     timeout_error: type[Exception]
@@ -91,9 +93,25 @@ class WaitsForSyncRun(_Task):
     @cached_property
     def hook(self) -> CensusHook:
         """The hook of the connection."""
-        from airflow_provider_census.hooks.census import CensusHook
+        return self._make_hook()
 
-        return CensusHook(self.census_conn_id)
+    def _make_hook(self) -> CensusHook:
+        """Make the hook of what the module of the task has under that name, or a test puts there."""
+        made: CensusHook = import_module(self._hook_module).CensusHook(self.census_conn_id)
+        return made
+
+    def _check_hook(self) -> None:
+        """
+        Refuse to wait with a Mock, which answers nothing that ever ends.
+
+        :raises CensusError: if the hook is one.
+        """
+        if type(self.hook).__module__ == "unittest.mock":
+            raise CensusError(
+                "The hook of this task is a Mock, which can start a run, but not wait for one or look for "
+                "others. Use wait_for_completion=False and if_running='trigger', or put the sandbox in place "
+                "of Census: airflow_provider_census.sandbox."
+            )
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Report to the OpenLineage provider, where it is installed, what the run read and wrote."""
@@ -163,6 +181,7 @@ class WaitsForSyncRun(_Task):
         """Poll once; ``None`` if what is waited for has not ended."""
         from airflow_provider_census.api.waiters import poll_once
 
+        self._check_hook()
         known = waiter.run
         polled = self.hook.drive(poll_once(waiter, retry_auth=retry_auth))
         if waiter.run is not None and (known is None or known.get("id") != waiter.run.get("id")):
@@ -238,6 +257,7 @@ class WaitsForSyncRun(_Task):
         """Wait on the worker; Airflow itself ends that at the ``execution_timeout``."""
         from airflow_provider_census.api.waiters import wait
 
+        self._check_hook()
         here = replace(options, execution_deadline=None)
         flow = wait(waiter, here, now=time.time, rng=random.Random(), first_success=first_success)
         return self.hook.drive(flow, self._sleep)

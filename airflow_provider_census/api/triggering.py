@@ -53,6 +53,21 @@ class RunsSnapshot:
         )
 
 
+@dataclass
+class Submission:
+    """
+    What an operator adds to the start of a run.
+
+    :ivar snapshot: what it knows of the sync's runs; ``None`` if that is to be taken.
+    :ivar save_intent: is told of it before the run is started.
+    :ivar sleep: waits for so many seconds.
+    """
+
+    snapshot: RunsSnapshot | None
+    save_intent: Callable[[RunsSnapshot], None]
+    sleep: Callable[[float], None]
+
+
 def trigger_sync(
     request: Request[int],
     sync_id: int | str,

@@ -23,7 +23,7 @@ from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.request import Request
 from airflow_provider_census.api.selection import SyncFilter, select
 from airflow_provider_census.api.settings import Settings, check_api_version, read_settings
-from airflow_provider_census.api.triggering import RunsSnapshot, trigger_sync
+from airflow_provider_census.api.triggering import RunsSnapshot, Submission, trigger_sync
 from airflow_provider_census.api.validation import check_name
 from airflow_provider_census.api.versions import end_of_v1_notice
 from airflow_provider_census.api.waiters import ExportWaiter, RefreshWaiter, SyncRunWaiter, Waiter, wait
@@ -73,6 +73,7 @@ class CensusHook(Operations, OldMethods, BaseHook):
     default_conn_name = "census_default"
     conn_type = "census"
     hook_name = "Census"
+    submission: Submission | None = None
 
     def __init__(self, census_conn_id: str = default_conn_name, api_version: str | None = None) -> None:
         super().__init__()
@@ -86,7 +87,7 @@ class CensusHook(Operations, OldMethods, BaseHook):
         *,
         force_full_sync: bool = False,
         snapshot: RunsSnapshot | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> int:
         """
         Start a run of a sync, and never two, whatever happens to the request on its way.
@@ -97,7 +98,7 @@ class CensusHook(Operations, OldMethods, BaseHook):
         :param sync_id: id of the sync.
         :param force_full_sync: sync all records instead of the changed ones; append syncs do not support it.
         :param snapshot: what :meth:`snapshot_runs` gave, if the caller has use for it; else it is taken now.
-        :param sleep: waits for so many seconds.
+        :param sleep: waits for so many seconds; ``None`` for ``time.sleep``.
         :returns: the id of the new run.
         :raises ValueError: if an argument is not what it should be.
         :raises CensusNotFoundError: if there is no such sync.
@@ -105,7 +106,11 @@ class CensusHook(Operations, OldMethods, BaseHook):
         :raises CensusConnectionError: if Census cannot be reached, or nobody knows what came of the request.
         """
         request = endpoints.trigger_sync(sync_id, force_full_sync=force_full_sync)
-        if snapshot is None:
+        submission = self.submission  # of an operator, which calls this as anybody does
+        if submission is not None:
+            snapshot = snapshot or submission.snapshot or self.snapshot_runs(sync_id)
+            submission.save_intent(snapshot)
+        elif snapshot is None:
             with suppress(CensusError):  # then Census' clock alone must tell our run from another one
                 snapshot = self.snapshot_runs(sync_id, retry=False)
         settings = self.settings
@@ -120,7 +125,7 @@ class CensusHook(Operations, OldMethods, BaseHook):
             rng=random.Random(),
             snapshot=snapshot,
         )
-        return self.drive(flow, sleep)
+        return self.drive(flow, sleep or (submission.sleep if submission else time.sleep))
 
     def snapshot_runs(self, sync_id: int | str, *, retry: bool = True) -> RunsSnapshot:
         """

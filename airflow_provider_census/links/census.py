@@ -41,6 +41,8 @@ class CensusSyncRunLink(BaseOperatorLink):
 
 def publish(context: Context, url: str, log: Log) -> None:
     """Keep the address of the run where the link reads it; that this fails is no reason to fail a task."""
+    if "ti" not in context:  # nobody runs the task but a unit test
+        return
     try:
         store(context["ti"], url)
     except Exception as error:  # noqa: BLE001 - whatever Airflow fails with

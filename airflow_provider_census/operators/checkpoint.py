@@ -82,6 +82,7 @@ class CheckpointStore:
         self.store = store
         self._log = log
         self.checkpoint = checkpoint
+        self._is_intended = False
 
     def load(self) -> Checkpoint | None:
         """Load the checkpoint of an earlier try; ``None`` if there is none that this try could go by."""
@@ -101,6 +102,7 @@ class CheckpointStore:
 
         :param snapshot: what is known of the sync's runs.
         """
+        self._is_intended = True
         # Census' clock may be hours ahead, and would hide the run from a retry.
         date = snapshot.date and min(snapshot.date, time.time())
         self.checkpoint = replace(self.checkpoint, newest=snapshot.newest, date=date)
@@ -123,7 +125,7 @@ class CheckpointStore:
 
     def discard(self) -> None:
         """Forget the intent, or a retry would search for a run that surely does not exist; nothing worse."""
-        if self.store is None:
+        if self.store is None or not self._is_intended:
             return
         try:
             self.store.delete(EXTERNAL_ID_KEY)
@@ -149,7 +151,8 @@ class ResumableSyncRun(WaitsForSyncRun):
     def _checkpoints(self, context: Context, sync_id: str) -> CheckpointStore:
         store: Any = context.get("task_state_store") if self.durable else None
         full_sync = to_bool("force_full_sync", self.force_full_sync)
-        return CheckpointStore(store, self.log, Checkpoint(sync_id, full_sync, context["ti"].max_tries))
+        max_tries = context["ti"].max_tries if "ti" in context else 0
+        return CheckpointStore(store, self.log, Checkpoint(sync_id, full_sync, max_tries))
 
     def _reconnect(self, context: Context, checkpoints: CheckpointStore) -> tuple[int, bool] | None:
         """
@@ -159,7 +162,8 @@ class ResumableSyncRun(WaitsForSyncRun):
         """
         if checkpoints.store is None:
             # To wait for a run that may be ours or another's, or to join it, is for if_running.
-            if not self.durable or context["ti"].try_number == 1 or self.if_running in {"wait", "join"}:
+            is_retry = "ti" in context and context["ti"].try_number != 1
+            if not self.durable or not is_retry or self.if_running in {"wait", "join"}:
                 return None
             found = self._find_active_run(context, checkpoints.checkpoint)
             return None if found is None else (found, False)

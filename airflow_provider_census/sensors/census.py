@@ -57,6 +57,7 @@ class CensusSyncRunSensor(WaitSensor):
     :raises AirflowSensorTimeout: if the run is still running after ``timeout``.
     """
 
+    _hook_module = __name__
     template_fields: Sequence[str] = ("sync_run_id", "census_conn_id")
 
     def __init__(
@@ -122,6 +123,7 @@ class CensusSyncSensor(WaitSensor):
     :raises AirflowSensorTimeout: if no run has ended after ``timeout``.
     """
 
+    _hook_module = __name__
     template_fields: Sequence[str] = ("sync_id", "sync_label", "since", "census_conn_id")
     run_known = False
 

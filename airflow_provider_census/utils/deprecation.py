@@ -40,10 +40,13 @@ def old_names(module: str, *names: str) -> Callable[[str], Any]:
     """
     Make the ``__getattr__`` of a module that had these names in 2.x.
 
-    They are in ``deprecated.py`` now, which only those pay for who use it.
+    They are in ``deprecated.py`` now, which only those pay for who use it. The hook is there as well, for who
+    patches it where it is used.
     """
 
     def find(name: str) -> Any:
+        if name == "CensusHook":
+            return importlib.import_module("airflow_provider_census.hooks.census").CensusHook
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         return getattr(importlib.import_module("airflow_provider_census.deprecated"), name)

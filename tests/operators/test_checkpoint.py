@@ -109,7 +109,7 @@ def test_a_crash_before_the_request_starts_one_run(
 
     store = Store()
     with monkeypatch.context() as patched:
-        patched.setattr(CensusHook, "trigger_sync", die)
+        patched.setattr("airflow_provider_census.hooks.census.trigger_sync", die)
         with pytest.raises(Killed):
             attempt(store, wait_for_completion=wait)
     assert store.writes == 1
