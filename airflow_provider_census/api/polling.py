@@ -139,7 +139,9 @@ class WaitOptions:
 
 def next_poll(interval: float, failures: int, failure: CensusError | None, rng: random.Random) -> float:
     """
-    Seconds until the next poll: the interval, but soon after a poll that failed, and less and less soon.
+    Seconds until the next poll: the interval, and after polls that failed, less and less soon.
+
+    Never sooner than in health, or a thousand waits would burden a Census that is down.
 
     :param interval: seconds after a poll that succeeded.
     :param failures: how many polls in a row have failed.
@@ -148,4 +150,4 @@ def next_poll(interval: float, failures: int, failure: CensusError | None, rng: 
     if failure is None or isinstance(failure, CensusAuthError):
         return interval
     delay = retries.backoff(failures, failure, rng=rng, maximum=max(retries.MAX_BACKOFF, 2 * interval))
-    return delay if getattr(failure, "retry_after", None) is None else max(interval, delay)
+    return max(interval, delay)
