@@ -26,14 +26,18 @@ class Proxy(Listener):
     Joins whoever asks with a server of the tests, whatever host he asks for.
 
     :param target: the port that all are joined with; ``None`` refuses them.
+    :param tls: certificate and key of the proxy, if it is asked over TLS.
     """
 
-    def __init__(self, target: int | None) -> None:
+    def __init__(self, target: int | None, tls: ssl.SSLContext | None = None) -> None:
         self._target = target
+        self._tls = tls
         self.received: list[Received] = []
         super().__init__()
 
     def serve(self, connection: socket.socket, number: int) -> None:
+        if self._tls is not None:
+            connection = self._tls.wrap_socket(connection, server_side=True)
         with connection.makefile("rb", buffering=0) as stream:
             request = read_request(stream, number)
         if request is None:
@@ -60,20 +64,26 @@ def pour(source: socket.socket, sink: socket.socket) -> None:
 
 
 class Authority:
-    """A private certificate authority, and a server with a certificate of its."""
+    """
+    A private certificate authority, and a server with a certificate of its.
 
-    def __init__(self, folder: Path) -> None:
+    :param days: for how many days from now on the certificate of the server is valid.
+    """
+
+    def __init__(self, folder: Path, days: int = 1) -> None:
         now = datetime.datetime.now(datetime.timezone.utc)
         own_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
 
-        def certificate(name: str, of: ec.EllipticCurvePrivateKey, *extensions: Any) -> x509.Certificate:
+        def certificate(
+            name: str, of: ec.EllipticCurvePrivateKey, *extensions: Any, days: int = 1
+        ) -> x509.Certificate:
             subject, issuer = (
                 x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, who)]) for who in (name, "authority")
             )
             builder = (
                 x509.CertificateBuilder(issuer, subject, of.public_key(), x509.random_serial_number())
-                .not_valid_before(now - datetime.timedelta(days=1))
-                .not_valid_after(now + datetime.timedelta(days=1))
+                .not_valid_before(now - datetime.timedelta(days=9))
+                .not_valid_after(now + datetime.timedelta(days=days))
             )
             for extension in extensions:
                 builder = builder.add_extension(
@@ -92,6 +102,7 @@ class Authority:
             key,
             x509.SubjectAlternativeName(names),
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
+            days=days,
         )
         self.bundle = folder / "authority.pem"
         self.bundle.write_bytes(root.public_bytes(serialization.Encoding.PEM))
