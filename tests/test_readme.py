@@ -268,9 +268,9 @@ def test_environment_connects(line: str, census: Sandbox, monkeypatch: pytest.Mo
     monkeypatch.setenv(variable, value.replace("…", "abc"))
     settings = CensusHook().settings
     assert settings.base_url == "https://app-eu.getcensus.com"
-    assert (settings.token, settings.timeout) == ("secret-token:abc", 30)
+    assert (settings.token, settings.timeout, settings.api_version) == ("abc", 30, "v2")
     there = census.url if value.startswith("{") else census.url.removeprefix("http://")
-    value = value.replace("…", "sandbox").replace("app-eu.getcensus.com", there)
+    value = value.replace("…", census.personal_access_token).replace("app-eu.getcensus.com", there)
     # A URI has no room for the scheme of its host but the schema.
     monkeypatch.setenv(variable, value if value.startswith("{") else value.replace("?", "/http?"))
     assert reaches(census)
@@ -288,7 +288,7 @@ def test_file_of_the_secrets_backend_connects(monkeypatch: pytest.MonkeyPatch, t
     for conn_id, host in hosts.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", secrets.get_connection(conn_id).as_json())
         settings = CensusHook(conn_id).settings
-        assert (settings.base_url, settings.token) == (f"https://{host}", "secret-token:abc")
+        assert (settings.base_url, settings.token, settings.api_version) == (f"https://{host}", "abc", "v2")
 
 
 def test_cli_connects(census: Sandbox, airflow_db: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,9 +296,9 @@ def test_cli_connects(census: Sandbox, airflow_db: str, monkeypatch: pytest.Monk
     from airflow.models.connection import Connection
     from airflow.utils.session import create_session
 
-    command = block("docs/connection.md", "sh", "connections add").replace(
-        '"$CENSUS_API_TOKEN"', census.token
-    )
+    command = block("docs/connection.md", "sh", "connections add")
+    assert command in PAGES["README.md"]
+    command = command.replace('"$CENSUS_API_TOKEN"', census.personal_access_token)
     options = re.findall(r"`(--conn-[^`]+)`", PAGES["docs/connection.md"])
     assert [option.partition(" ")[0] for option in options] == ["--conn-host", "--conn-extra"]
     for more, host, timeout in (([], None, 60), (options, "app-eu.getcensus.com", 30)):
@@ -320,9 +320,8 @@ def test_moving_to_v2(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     fields = {"conn_type": "census", "host": census.url, "password": census.personal_access_token}
     monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields | {"extra": extra}))
     assert reaches(census)
-    monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields))
-    assert not reaches(census)
-    monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields | {"password": census.token}))
+    of_v1 = {"password": census.token, "extra": {"api_version": "v1"}}
+    monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields | of_v1))
     assert reaches(census)
     assert not CensusHook(api_version="v2").test_connection()[0]
 
