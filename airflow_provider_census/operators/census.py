@@ -312,24 +312,6 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         stats.sync_run_started()
         return self._continue_with(context, sync_id, sync_run_id, False, options)
 
-    def _trigger_sync(
-        self, sync_id: str, full_sync: bool, snapshot: RunsSnapshot | None, checkpoints: CheckpointStore
-    ) -> int:
-        """Call the method of the hook as anybody does, so that a subclass and a patch count."""
-        from airflow_provider_census.api.responses import to_id
-        from airflow_provider_census.api.triggering import Submission
-
-        self.hook.submission = Submission(snapshot, checkpoints.save_intent, self._sleep)
-        named = sync_id if self.sync_id is None else self.sync_id
-        options: dict[str, Any] = {"force_full_sync": True} if full_sync else {}
-        sync_run_id: Any = self.hook.trigger_sync(named, **options)
-        if to_id(sync_run_id) is None:
-            raise CensusError(
-                f"hook.trigger_sync gave {sync_run_id!r}, which is no id of a run. If the hook is a Mock, "
-                "let it give one: trigger_sync.return_value = 94."
-            )
-        return int(sync_run_id)
-
     def _wait_until_idle(self, context: Context, sync_id: str, options: WaitOptions) -> RunsSnapshot:
         """Wait until no run of the sync is running; nothing is cancelled, for none of them is ours."""
         from airflow_provider_census.api.waiters import SyncIdleWaiter

@@ -18,7 +18,7 @@ from airflow_provider_census.api.criteria import evaluate
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.sync_runs import outcome
 from airflow_provider_census.api.validation import to_bool
-from airflow_provider_census.exceptions import CensusNotFoundError, CensusTimeoutError
+from airflow_provider_census.exceptions import CensusError, CensusNotFoundError, CensusTimeoutError
 from airflow_provider_census.waiting import WaitsForSyncRun
 
 if TYPE_CHECKING:
@@ -153,6 +153,24 @@ class ResumableSyncRun(WaitsForSyncRun):
         full_sync = to_bool("force_full_sync", self.force_full_sync)
         max_tries = context["ti"].max_tries if "ti" in context else 0
         return CheckpointStore(store, self.log, Checkpoint(sync_id, full_sync, max_tries))
+
+    def _trigger_sync(
+        self, sync_id: str, full_sync: bool, snapshot: RunsSnapshot | None, checkpoints: CheckpointStore
+    ) -> int:
+        """Call the method of the hook as anybody does, so that a subclass and a patch count."""
+        from airflow_provider_census.api.responses import to_id
+        from airflow_provider_census.api.triggering import Submission
+
+        self.hook.submission = Submission(snapshot, checkpoints.save_intent, self._sleep)
+        named = sync_id if self.sync_id is None else self.sync_id
+        options: dict[str, Any] = {"force_full_sync": True} if full_sync else {}
+        sync_run_id: Any = self.hook.trigger_sync(named, **options)
+        if to_id(sync_run_id) is None:
+            raise CensusError(
+                f"hook.trigger_sync gave {sync_run_id!r}, which is no id of a run. If the hook is a Mock, "
+                "let it give one: trigger_sync.return_value = 94."
+            )
+        return int(sync_run_id)
 
     def _reconnect(self, context: Context, checkpoints: CheckpointStore) -> tuple[int, bool] | None:
         """
