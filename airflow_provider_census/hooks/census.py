@@ -188,7 +188,7 @@ class CensusHook(Operations, OldMethods, BaseHook):
         """
         Find the syncs that read, write, or are labelled as wanted; any for an argument that is left out.
 
-        The arguments are those of a :class:`~airflow_provider_census.api.selection.SyncFilter`. The syncs are
+        The arguments are those of a ``airflow_provider_census.api.selection.SyncFilter``. The syncs are
         listed page by page; sources, destinations and datasets only if the syncs do not say enough.
 
         :raises ValueError: if an argument is not what it should be.
