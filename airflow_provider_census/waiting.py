@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import time
 from abc import abstractmethod
@@ -11,6 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
@@ -86,6 +88,7 @@ class WaitsForSyncRun(_Task):
     timeout_error: type[Exception]
     _waiting_since: float | None = None
     _killed = False
+    _stored: Mapping[str, Any] = MappingProxyType({})
     _run: Run | None = None
     _sync: Sync | None = None
     _sync_name: str | None = None
@@ -236,6 +239,19 @@ class WaitsForSyncRun(_Task):
             kwargs={**times, "sync_name": self._sync_name, **self._resume_kwargs(waiter)},
             timeout=timedelta(seconds=left + DEFER_MARGIN),
         )
+
+    def _fit(self, method_name: str, stored: Mapping[str, Any] | None) -> dict[str, Any]:
+        """
+        Give the method to resume with the arguments that it takes; a subclass may have written it in fewer.
+
+        :param stored: what the deferral stored; what the method does not take is kept for ours.
+        """
+        stored = dict(stored or {})
+        parameters = inspect.signature(getattr(self, method_name)).parameters
+        if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+            return stored
+        self._stored = {name: stored.pop(name) for name in stored.keys() - parameters.keys() - {"event"}}
+        return stored
 
     def _resume_kwargs(self, waiter: RunWaiter[Any]) -> dict[str, Any]:
         """Give what the method that resumes needs to know besides the times of the wait."""

@@ -102,8 +102,8 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
     :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number.
     :param cancel_on_timeout: cancel the run when ``timeout`` is reached. It always is when Airflow's
         ``execution_timeout`` is.
-    :param cancel_on_kill: cancel the run when a user marks the waiting task as failed or success, clears or
-        deletes it. A worker or triggerer that stops is none of these.
+    :param cancel_on_kill: cancel the run when a user marks the waiting task as failed or success, or
+        clears it. A worker or triggerer that stops is none of these.
     :param log_rejected_records: how many rejected records the log names at most, by identifier and reason;
         0 for none.
     :raises ValueError: if an argument is not what it should be.
@@ -249,8 +249,9 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         from airflow_provider_census.triggers.base import WaitEvent
 
         take_arguments(self, self.checks)
+        joined = self._stored.get("joined") if joined is None else joined
         self.joined = self.if_running == "join" if joined is None else joined
-        options = self._wait_options(times)
+        options = self._wait_options({**self._stored, **times})
         wait_event = WaitEvent.parse(event)
         run = self._resume(context, self._run_waiter(wait_event.sync_run_id), wait_event, options)
         return self._complete(context, run, options)
@@ -258,7 +259,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume, also after Airflow gave up the trigger: what the run has become counts, not who saw it."""
         if next_method != TRIGGER_FAILED:
-            return super().resume_execution(next_method, next_kwargs, context)
+            return super().resume_execution(next_method, self._fit(next_method, next_kwargs), context)
         from airflow_provider_census.api.waiters import SyncIdleWaiter
         from airflow_provider_census.triggers.base import WaitEvent
 

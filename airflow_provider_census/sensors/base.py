@@ -220,6 +220,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         from airflow_provider_census.triggers.base import WaitEvent
 
         take_arguments(self, self.checks)
+        known = {**self._stored, **known}
         with self._as_a_sensor():
             wait_event = WaitEvent.parse(event, run_known=self.run_known)
             waiter = self._continue(context, wait_event.sync_run_id, known)
@@ -228,7 +229,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume, also after Airflow gave up the trigger: what the run has become counts, not who saw it."""
         if next_method != TRIGGER_FAILED:
-            return super().resume_execution(next_method, next_kwargs, context)
+            return super().resume_execution(next_method, self._fit(next_method, next_kwargs), context)
         from airflow_provider_census.triggers.base import WaitEvent
 
         take_arguments(self, self.checks)

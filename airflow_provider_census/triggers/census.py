@@ -46,8 +46,8 @@ class CensusSyncRunTrigger(WaitTrigger):
     :param sync_run_id: id of the run.
     :param census_conn_id: id of the Airflow connection.
     :param poll_interval: seconds between two polls; ``None`` lets them grow with the time waited.
-    :param cancel_on_kill: cancel the run when a user marks the waiting task as failed or success, clears or
-        deletes it.
+    :param cancel_on_kill: cancel the run when a user marks the waiting task as failed or success, or
+        clears it.
     :param release: the release of this provider that stored the arguments; leave it out.
     :param options: the other fields of :class:`~airflow_provider_census.api.polling.WaitOptions`:
         ``exponential_backoff``, ``max_wait``, ``silent_fail``, ``started``, ``deadline`` and
