@@ -5,14 +5,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 import json
 import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,9 +20,8 @@ from airflow.providers.common.compat.sdk import (
     AirflowTaskTimeout,
     TaskDeferred,
 )
-from airflow.triggers.base import BaseTrigger
 from task_fixtures import *  # noqa: F403 - fixtures are found by their names here
-from task_helpers import TaskInstance, context, polls
+from task_helpers import context, polls
 
 from airflow_provider_census import __version__
 from airflow_provider_census.exceptions import CensusError, CensusNotFoundError, CensusTimeoutError
@@ -33,7 +29,6 @@ from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 from airflow_provider_census.sensors.census import CensusSyncRunSensor
 from airflow_provider_census.triggers import base
-from airflow_provider_census.triggers import census as triggers
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger, CensusSyncTrigger
 
 if TYPE_CHECKING:
@@ -208,162 +203,6 @@ def test_nothing_that_blocks_is_done_on_the_event_loop(
     assert event_of(CensusSyncRunTrigger(sync_run_id))["event"] == "ended"
     assert threads
     assert threading.main_thread() not in threads, "where the event loop runs"
-
-
-def killed(trigger: CensusSyncRunTrigger, census: Sandbox, times: int = 1) -> None:
-    """End a trigger while it waits, as the triggerer does when its row is gone."""
-
-    async def run() -> None:
-        wait = asyncio.ensure_future(anext(trigger.run()))
-        while not polls(census):  # noqa: ASYNC110 - the sandbox lives in another thread
-            await asyncio.sleep(0.001)
-        wait.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await wait
-        assert wait.cancelled()
-        if hasattr(BaseTrigger, "on_kill"):
-            assert not census.cancels, "the triggerer alone knows whether it is stopping"
-            for _ in range(times):
-                await trigger.on_kill()
-
-    asyncio.run(run())
-
-
-def waiting_trigger(
-    census: Sandbox,
-    monkeypatch: pytest.MonkeyPatch,
-    state: str | Exception,
-    at_start: str | Exception = "deferred",
-    **options: Any,
-) -> CensusSyncRunTrigger:
-    states = itertools.chain([at_start] * triggers.TELLS_STATES_AT_ANY_TIME, itertools.repeat(state))
-
-    def task_state(ti: Any) -> str:
-        assert ti is trigger.task_instance
-        state = next(states)
-        if isinstance(state, Exception):
-            raise state
-        return state
-
-    monkeypatch.setattr(triggers, "task_state", task_state)
-    trigger = CensusSyncRunTrigger(start(57), **{"cancel_on_kill": True, **options})
-    trigger.task_instance = TaskInstance()  # type: ignore[assignment]
-    return trigger
-
-
-@pytest.mark.parametrize(
-    ("state", "options", "cancels"),
-    [
-        ("failed", {}, 1),
-        ("success", {}, 1),
-        ("none", {}, 1),
-        ("removed", {}, 1),
-        ("scheduled", {}, 1),
-        ("deleted", {}, 0),
-        ("deferred", {}, 0),
-        (RuntimeError("no response"), {}, 0),
-        ("failed", {"cancel_on_kill": False}, 0),
-    ],
-)
-def test_the_run_is_cancelled_if_a_user_killed_the_task(
-    census: Sandbox,
-    monkeypatch: pytest.MonkeyPatch,
-    state: str | Exception,
-    options: dict[str, Any],
-    cancels: int,
-) -> None:
-    trigger = waiting_trigger(census, monkeypatch, state, **options)
-    killed(trigger, census, times=2)
-    assert census.cancels == [trigger.sync_run_id] * cancels
-
-
-@pytest.mark.skipif(not triggers.TELLS_STATES_AT_ANY_TIME, reason="before Airflow 3.3 nobody can ask")
-@pytest.mark.parametrize("at_start", ["queued", "success", "failed", "none", "deleted"])
-@pytest.mark.parametrize("state", ["queued", "success", "failed", "none", "deleted"])
-def test_a_trigger_for_which_no_task_was_deferred_cancels_nothing(
-    census: Sandbox, monkeypatch: pytest.MonkeyPatch, at_start: str, state: str
-) -> None:
-    killed(waiting_trigger(census, monkeypatch, state, at_start), census)
-    assert census.cancels == []
-
-
-def test_a_trigger_that_could_not_ask_when_it_began_was_waited_for(
-    census: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trigger = waiting_trigger(census, monkeypatch, "failed", RuntimeError("no response"))
-    killed(trigger, census)
-    assert census.cancels == [trigger.sync_run_id]
-
-
-def test_a_kill_of_a_task_that_nobody_knows_cancels_nothing(
-    census: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trigger = waiting_trigger(census, monkeypatch, "failed")
-    trigger.task_instance = None
-    killed(trigger, census)
-    assert census.cancels == []
-
-
-@pytest.mark.parametrize(("seconds", "cancels"), [(-1, 1), (0, 0), (3600, 0)])
-@pytest.mark.parametrize("limit", ["deadline", "execution_deadline"])
-def test_once_its_first_deadline_has_passed_a_trigger_cancels_nothing(
-    census: Sandbox, monkeypatch: pytest.MonkeyPatch, limit: str, seconds: int, cancels: int
-) -> None:
-    """Airflow 2.11 cancels a trigger whose time is over; the task resumes, and decides itself."""
-    limits: dict[str, Any] = {"deadline": NEVER, "execution_deadline": NEVER, limit: time.time() + 600}
-    trigger = waiting_trigger(census, monkeypatch, "scheduled", **limits)
-    clock = SimpleNamespace(time=lambda: limits[limit] + seconds)
-    monkeypatch.setattr(triggers, "time", clock)
-    killed(trigger, census)
-    assert census.cancels == [trigger.sync_run_id] * cancels
-
-
-@pytest.mark.parametrize("of_airflow", [False, True], ids=["Airflow 2.11 has none", "Airflow 3.3 calls it"])
-def test_on_kill_is_called_by_the_trigger_itself_where_airflow_does_not(
-    census: Sandbox, monkeypatch: pytest.MonkeyPatch, of_airflow: bool
-) -> None:
-    calls: list[CensusSyncRunTrigger] = []
-
-    async def on_kill(trigger: CensusSyncRunTrigger) -> None:
-        calls.append(trigger)
-
-    async def run() -> None:
-        wait = asyncio.ensure_future(anext(trigger.run()))
-        while not polls(census):  # noqa: ASYNC110 - the sandbox lives in another thread
-            await asyncio.sleep(0.001)
-        wait.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await wait
-
-    if of_airflow:
-        monkeypatch.setattr(BaseTrigger, "on_kill", on_kill, raising=False)
-    else:
-        monkeypatch.delattr(BaseTrigger, "on_kill", raising=False)
-    monkeypatch.setattr(CensusSyncRunTrigger, "on_kill", on_kill)
-    trigger = waiting_trigger(census, monkeypatch, "failed")
-    asyncio.run(run())
-    assert calls == ([] if of_airflow else [trigger])
-
-
-def test_after_its_event_a_trigger_cancels_nothing(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    trigger = waiting_trigger(census, monkeypatch, "running", deadline=LONG_AGO)
-
-    async def run() -> None:
-        events = trigger.run()
-        await anext(events)
-        await trigger.on_kill()
-
-    asyncio.run(run())
-    assert census.cancels == []
-
-
-def test_a_run_that_cannot_be_cancelled_is_no_error_of_the_triggerer(
-    census: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trigger = waiting_trigger(census, monkeypatch, "failed")
-    census.fail_next(9, status=422, method="POST", path="/api/v1/sync_runs")
-    killed(trigger, census)
-    assert census.cancels == []
 
 
 def waiting_operator(sync_id: int, **options: Any) -> CensusTriggerSyncOperator:
