@@ -269,7 +269,7 @@ def test_an_error_is_one_sentence_and_exit_code_1(census: Sandbox, census_comman
         "trigger completes": "No sync has the label 'completes'.",
         "runs 52 --conn-id nowhere": "The conn_id `nowhere` isn't defined",
         "trigger 52 --conn-id wrong": "POST /syncs/52/trigger was answered with HTTP 401",
-        "runs 52 --conn-id refused": "The Census connection with the host http://census.internal cannot be",
+        "runs 52 --conn-id refused": "The Airflow connection refused cannot be used: field 'host'",
     }
     said = census_commands(*expected, AIRFLOW_CONN_WRONG=wrong, AIRFLOW_CONN_REFUSED=refused)
     for each, words in zip(said, expected.values(), strict=True):

@@ -61,13 +61,22 @@ def set_state(sync_run_id: int, state: str) -> None:
     with create_session() as session:
         for ti in session.query(TaskInstance).filter(TaskInstance.trigger_id.is_not(None)):
             trigger = session.get(Trigger, ti.trigger_id)
-            if trigger is not None and trigger.kwargs["sync_run_id"] == sync_run_id:
+            if trigger is not None and trigger.kwargs.get("sync_run_id") == sync_run_id:
                 ti.state = state
 
 
-def trigger_rows() -> int:
+def forget_triggers() -> None:
+    """Let the triggerer have nothing to do for other tests, which may have left triggers, too."""
     with create_session() as session:
-        return int(session.query(Trigger).count())
+        session.query(TaskInstance).filter(TaskInstance.trigger_id.is_not(None)).update({"trigger_id": None})
+        session.query(Trigger).delete()
+
+
+def trigger_rows(*sync_run_ids: int) -> int:
+    """How many triggers wait for these runs; other tests may have left others."""
+    with create_session() as session:
+        waiting_for = [trigger.kwargs.get("sync_run_id") for trigger in session.query(Trigger)]
+    return sum(waiting_for.count(sync_run_id) for sync_run_id in sync_run_ids)
 
 
 @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="before 3.3 a trigger cannot tell, or nothing is left")
@@ -80,6 +89,7 @@ def test_a_leftover_trigger_cancels_nothing_and_a_user_does(
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
+    forget_triggers()
     monkeypatch.setattr("airflow.sdk.definitions.dag._run_inline_trigger", interrupt)
     now = time.time()
     census.clock = lambda: now  # so that no run ends
@@ -90,7 +100,7 @@ def test_a_leftover_trigger_cancels_nothing_and_a_user_does(
     set_state(waited, "deferred")
     census.requests.clear()
     log = triggerer()
-    until(lambda: trigger_rows() == 1, log)
+    until(lambda: trigger_rows(left, waited) == 1, log)
     # By the second poll Airflow has surely said what the state was when the trigger began.
     until(lambda: sum(path.endswith(f"/{waited}") for _, path in census.requests) > 1, log)
     set_state(waited, "failed")
