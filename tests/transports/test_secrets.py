@@ -19,11 +19,11 @@ from airflow_provider_census.exceptions import CensusConfigError, CensusError
 from airflow_provider_census.hooks.census import CensusHook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.zyxwv import Callable
 
 GET = endpoints.get_sync_run(94)
 RUN = {"id": 94, "status": "working"}
-TOKEN = "secret-token:abc"
+TOKEN = "secret-token:zyxwv"
 
 
 def report(error: BaseException) -> str:
@@ -82,7 +82,7 @@ def test_the_password_of_a_proxy_is_in_no_message(
         {"host": "census.invalid/x"},
         {"port": 70000},
         {"schema": "ftp"},
-        {"password": "secret-token: abc"},
+        {"password": "secret-token: zyxwv"},
         {"extra": {"timeout": "soon"}},
         {"extra": {"attempts": 0}},
     ],
@@ -96,7 +96,7 @@ def test_no_report_of_a_connection_that_cannot_be_used_has_the_token(
     hook = CensusHook()
     with pytest.raises(CensusConfigError) as caught:
         hook.run(GET) if transport == "worker" else asyncio.run(hook.arun(GET))
-    assert "abc" not in report(caught.value)
+    assert "zyxwv" not in report(caught.value)
 
 
 def test_no_report_of_an_interrupted_request_has_the_token(
@@ -122,4 +122,4 @@ def test_no_report_of_an_interrupted_request_has_the_token(
             CensusHook().get_sync_run(94) if transport == "worker" else asyncio.run(interrupted())
     said = report(caught.value)
     assert "_send_once" in said
-    assert "abc" not in said
+    assert "zyxwv" not in said
