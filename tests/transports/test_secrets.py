@@ -19,7 +19,7 @@ from airflow_provider_census.exceptions import CensusConfigError, CensusError
 from airflow_provider_census.hooks.census import CensusHook
 
 if TYPE_CHECKING:
-    from collections.zyxwv import Callable
+    from collections.abc import Callable
 
 GET = endpoints.get_sync_run(94)
 RUN = {"id": 94, "status": "working"}
