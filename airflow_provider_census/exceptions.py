@@ -12,13 +12,21 @@ class CensusError(Exception):
     Anything that goes wrong between Airflow and Census.
 
     A note, which a traceback shows below the message, says whether a retry of the task can help.
+
+    :ivar connection: the Airflow connection, in words, if the error is a matter of it; the message begins so.
     """
+
+    connection = ""
 
     _retry_note = "A retry may help: the task reads again what became of its sync run."
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.__notes__ = [self._retry_note]  # Python 3.10 has no add_note
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{self.connection}: {text}" if self.connection else text
 
     def __reduce__(self) -> Any:
         """Let errors with further attributes be copied, and sent from one process to another."""

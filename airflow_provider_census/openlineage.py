@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -47,7 +46,12 @@ class Name(NamedTuple):
 
 
 def facets(
-    hook: CensusHook, run: JsonObject | None, *, first_try: bool, sync: JsonObject | None = None
+    hook: CensusHook,
+    run: JsonObject | None,
+    *,
+    first_try: bool,
+    sync: JsonObject | None = None,
+    name: str = "",
 ) -> OperatorLineage[Any, Any]:
     """
     Report a sync run to OpenLineage; what is unknown is left out, and nothing is raised.
@@ -55,6 +59,7 @@ def facets(
     :param run: the run; one that was only started has just its ids. ``None`` if there is no run.
     :param first_try: ask Census what the sync reads and writes, in at most three requests.
     :param sync: the definition of the sync, if it is known; that saves one of them.
+    :param name: the name of the sync, if it is known.
     """
     from airflow.providers.openlineage.extractors import OperatorLineage
 
@@ -62,7 +67,7 @@ def facets(
     if run is None:
         return lineage
     try:
-        lineage.run_facets = {"census_sync_run": _run_facet(run)}
+        lineage.run_facets = {"census_sync_run": _run_facet(run, name)}
         if first_try:
             _add_datasets(lineage, hook, run, sync)
     except Exception as error:  # noqa: BLE001 - lineage is no reason to trouble anybody
@@ -70,11 +75,12 @@ def facets(
     return lineage
 
 
-def _run_facet(run: JsonObject) -> Any:
+def _run_facet(run: JsonObject, name: str) -> Any:
     import attr
     from airflow.providers.common.compat.openlineage.facet import RunFacet
 
     known = {key: run[key] for key in ("id", "sync_id", "status", *COUNTS) if key in run}
+    known |= {"sync_name": name} if name else {}
     return attr.make_class("CensusSyncRunFacet", list(known), bases=(RunFacet,))(**known)
 
 
@@ -90,13 +96,9 @@ def _add_datasets(
         OutputStatisticsOutputDatasetFacet,
     )
 
-    from airflow_provider_census.transports.requests import RequestsTransport
-
-    transport = RequestsTransport(replace(hook.settings, timeout=TIMEOUT, attempts=1), log)
-
     def ask(endpoint: Callable[[Any], Request[T]], key: object) -> T | None:
         try:
-            return transport.send(endpoint(key)).value
+            return hook.run_once(endpoint(key), TIMEOUT)
         except (CensusError, ValueError) as error:
             log.info("The lineage of sync run %s is incomplete: %s", run.get("id"), error)
             return None

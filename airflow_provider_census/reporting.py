@@ -1,29 +1,31 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""What a task looks up for those who read its log; none of it can fail the task."""
+"""What a task looks up and logs for those who read its log; none of it can fail the task."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_census.api import wording
-from airflow_provider_census.api.sync_runs import count
+from airflow_provider_census.api.sync_runs import browser_url, count, outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from airflow_provider_census.api.flow import Log
     from airflow_provider_census.api.request import Request
     from airflow_provider_census.api.sync_runs import Run
-    from airflow_provider_census.api.types import Sync
-    from airflow_provider_census.exceptions import CensusSyncRunError
+    from airflow_provider_census.api.types import Sync, SyncRunRecord
     from airflow_provider_census.hooks.census import CensusHook
 
 T = TypeVar("T")
 
 PAGE = 100
 """Records that are read at most to tell why some were rejected."""
+
+TIMEOUT = 10.0
+"""Seconds for a request that is only there for the log."""
 
 
 def _unless_it_fails(what: str, look_up: Callable[[], T], log: Log) -> T | None:
@@ -34,64 +36,92 @@ def _unless_it_fails(what: str, look_up: Callable[[], T], log: Log) -> T | None:
         return None
 
 
-def _once(hook: CensusHook, request: Request[T]) -> T:
-    return hook.run(replace(request, retry=False))
-
-
 def definition(hook: CensusHook, sync_id: Any, log: Log) -> Sync | None:
     """Read the definition of a sync, in one request; ``None`` if that fails."""
     from airflow_provider_census.api.endpoints import get_sync
 
-    return _unless_it_fails("The name of the sync", lambda: _once(hook, get_sync(sync_id)), log)
+    return _unless_it_fails("The name of the sync", lambda: hook.run_once(get_sync(sync_id), TIMEOUT), log)
 
 
 def warn_of_own_schedule(sync: Sync | None, name: str, log: Log) -> None:
     """Warn if Census starts the sync by itself, too, or does not start it at all."""
-    if sync is None:
-        return
-    frequency = sync.get("schedule_frequency")
-    if sync.get("paused"):
+    from airflow_provider_census.api.syncs import own_schedule
+
+    schedule = "" if sync is None else own_schedule(sync)
+    if sync is not None and sync.get("paused"):
         log.warning("Paused in Census, and started nevertheless: %s.", name)
-    elif frequency not in {None, "", "never"}:
+    elif schedule:
         log.warning(
             "Two schedules: Census also starts %s by itself (%s). A run that meets another one is skipped. "
             "Set the schedule in Census to manual, or see if_running.",
             name,
-            frequency,
+            schedule,
         )
 
 
-def blocking_run(hook: CensusHook, run: Run, now: float, log: Log) -> str:
-    """Describe the run because of which Census skipped another one; ``""`` if that is not known."""
-    from airflow_provider_census.api.triggering import find_blocking_run
+def blocking_run(hook: CensusHook, run: Run, now: float, log: Log) -> tuple[str, str]:
+    """Describe the run because of which Census skipped another one, and where it is shown, if known."""
+    from airflow_provider_census.api.endpoints import newest_sync_runs
+    from airflow_provider_census.api.triggering import blocking_run
 
-    def look_up() -> str:
-        blocking = hook.drive(find_blocking_run(run["sync_id"], run))
-        return "" if blocking is None else f"blocked by {wording.other_run(blocking, now)}"
+    def look_up() -> tuple[str, str]:
+        runs = hook.run_once(newest_sync_runs(run["sync_id"]), TIMEOUT)
+        blocking = blocking_run(run, runs)
+        if blocking is None:
+            return "", ""
+        url = browser_url(hook.settings.base_url, blocking)
+        return f"blocked by {wording.other_run(blocking, now)}", url
 
-    return _unless_it_fails("The run that blocked this one", look_up, log) or ""
+    return _unless_it_fails("The run that blocked this one", look_up, log) or ("", "")
 
 
 def rejected_records(hook: CensusHook, run: Run, shown: int, log: Log) -> list[str]:
     """
-    Say why records of a run were rejected, a line for each reason.
+    Say why records of a run were rejected or invalid, a line for each reason.
+
+    One request for each of the two that the run has; a run that failed does not say how many it has.
 
     :param shown: identifiers at most; 0 to ask for nothing.
     """
     from airflow_provider_census.api.endpoints import list_sync_run_records
 
-    statuses = {"rejected": count(run, "records_failed"), "invalid": count(run, "records_invalid")}
+    counts = {"rejected": count(run, "records_failed"), "invalid": count(run, "records_invalid")}
+    failed = outcome(run) == "failed"
     lines: list[str] = []
-    for status in (status for status, number in statuses.items() if number and shown):
+    for status, number in counts.items():
+        unknown = failed and status == "rejected" and run.get("records_failed") is None
+        if not shown or not (number or unknown):
+            continue
         request = list_sync_run_records(run["id"], status=status, page=1, per_page=PAGE)
-        found = _unless_it_fails(f"Which records were {status}", lambda each=request: _once(hook, each), log)  # type: ignore[misc]
-        if found:
-            of = f", of the first {PAGE}" if statuses[status] > len(found) else ""
-            lines += [f"{status}{of}: {line}" for line in wording.rejected_records(found, shown)]
+        look_up = partial(_reasons, hook, request, status, number, shown)
+        lines += _unless_it_fails(f"Which records were {status}", look_up, log) or []
     return lines
 
 
-def failure(error: CensusSyncRunError, message: str, details: list[str], url: str, log: Any) -> None:
-    """Say in the log why a task will fail, before Airflow shows the exception."""
-    for line in (message, *details, f"Open: {url}", f"What to do: {error.__notes__[0]}"):
-        log.error("%s", line)
+def _reasons(
+    hook: CensusHook, request: Request[list[SyncRunRecord]], status: str, number: int, shown: int
+) -> list[str]:
+    found = hook.run_once(request, TIMEOUT)
+    of = f", of the first {len(found)}" if number > len(found) else ""
+    return [f"{status}{of}: {line}" for line in wording.rejected_records(found, shown)]
+
+
+def failure(error: BaseException, url: str, details: Iterable[str], log: Any) -> None:
+    """
+    Say in the log why a task will fail, before Airflow shows the exception, whose notes its UI leaves out.
+
+    :param url: where to go on reading, if that is known.
+    :param details: further lines.
+    """
+    note = next(iter(getattr(error, "__notes__", ())), "")
+    cause = str(error).removesuffix(url).rstrip()
+    for line in (cause, *details, url and f"Open: {url}", note and f"What to do: {note}"):
+        if line:
+            log.error("%s", line)
+
+
+def skip(reason: BaseException, url: str, log: Log) -> None:
+    """Say in the log why a task is skipped instead of failed, which Airflow only does in a folded group."""
+    log.warning("Skipped, not failed: %s", str(reason).removesuffix(url).rstrip())
+    if url:
+        log.info("Open: %s", url)

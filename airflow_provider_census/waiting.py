@@ -8,6 +8,7 @@ import inspect
 import random
 import time
 from abc import abstractmethod
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
@@ -15,6 +16,12 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
+from airflow.providers.common.compat.sdk import (
+    AirflowNotFoundException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+)
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_provider_census import reporting
@@ -22,12 +29,17 @@ from airflow_provider_census.api import sync_runs, wording
 from airflow_provider_census.api.criteria import SuccessCriteria, evaluate
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.validation import TEN_YEARS, check_id, check_name
-from airflow_provider_census.exceptions import CensusError, CensusTaskKilled, CensusTimeoutError
+from airflow_provider_census.exceptions import (
+    CensusAuthError,
+    CensusError,
+    CensusTaskKilled,
+    CensusTimeoutError,
+)
 from airflow_provider_census.links.census import publish
-from airflow_provider_census.utils import early_resume, stats
+from airflow_provider_census.utils import early_resume, stats, xcom
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import BaseOperator, Context
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -50,6 +62,12 @@ DEFAULT_CONN_ID = "census_default"
 
 TRIGGER_FAILED = "__fail__"
 """The method that Airflow resumes with when it has given up a trigger."""
+
+TIMEOUT_NOTE = "Give it more time, or find out in Census what holds it up."
+"""What to do about a timeout that is Airflow's."""
+
+SUMMARY_KEY = "sync_run_summary"
+"""The XCom that says how the run ended, in a sentence and in numbers."""
 
 DEFER_MARGIN = 600.0
 """Seconds after the first deadline at which Airflow is to end a deferral itself, if no triggerer has."""
@@ -92,6 +110,8 @@ class WaitsForSyncRun(_Task):
     _run: Run | None = None
     _sync: Sync | None = None
     _sync_name: str | None = None
+    _url = ""
+    _details: Sequence[str] = ()
 
     @cached_property
     def hook(self) -> CensusHook:
@@ -121,8 +141,46 @@ class WaitsForSyncRun(_Task):
         from airflow_provider_census import openlineage
 
         return openlineage.facets(
-            self.hook, self._run, first_try=task_instance.try_number == 1, sync=self._sync
+            self.hook,
+            self._run,
+            first_try=task_instance.try_number == 1,
+            sync=self._sync,
+            name=self._sync_name or "",
         )
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Say in the log why the task fails or is skipped, before Airflow does."""
+        try:
+            yield
+        except AirflowSkipException as skip:
+            if skip.__cause__ is not None:
+                reporting.skip(skip.__cause__, self._url, self.log)
+            raise
+        except (
+            CensusError,
+            ValueError,
+            AirflowNotFoundException,
+            AirflowSensorTimeout,
+            AirflowTaskTimeout,
+        ) as error:
+            reporting.failure(error, self._url, self._details, self.log)
+            raise
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume, also after Airflow gave up the trigger: what the run has become counts, not who saw it."""
+        with self._reported():
+            if next_method == TRIGGER_FAILED:
+                return self._resume_without_event(context, next_kwargs)
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    @abstractmethod
+    def _resume_without_event(self, context: Context, failure: dict[str, Any] | None) -> Any:
+        """
+        Resume after Airflow gave up the trigger.
+
+        :param failure: what Airflow says of it.
+        """
 
     def _name_of(self, run: Run) -> str:
         """Name the sync of a run, which takes one request for the whole task; ``""`` if that is not known."""
@@ -178,7 +236,9 @@ class WaitsForSyncRun(_Task):
     def _run_waiter(self, sync_run_id: int | str) -> SyncRunWaiter:
         from airflow_provider_census.api.waiters import SyncRunWaiter
 
-        return SyncRunWaiter(sync_run_id, self.log, time.time, silent_fail=self.silent_fail)
+        waiter = SyncRunWaiter(sync_run_id, self.log, time.time, silent_fail=self.silent_fail)
+        waiter.name_of = self._name_of
+        return waiter
 
     def _poll_once(self, context: Context, waiter: RunWaiter[Any], *, retry_auth: bool = False) -> Any:
         """Poll once; ``None`` if what is waited for has not ended."""
@@ -186,13 +246,28 @@ class WaitsForSyncRun(_Task):
 
         self._check_hook()
         known = waiter.run
-        polled = self.hook.drive(poll_once(waiter, retry_auth=retry_auth))
+        with self._left_running(waiter):
+            polled = self.hook.drive(poll_once(waiter, retry_auth=retry_auth))
         if waiter.run is not None and (known is None or known.get("id") != waiter.run.get("id")):
             self._publish_link(context, waiter.run)
         return polled
 
     def _publish_link(self, context: Context, run: Run) -> None:
-        publish(context, sync_runs.browser_url(self.hook.settings.base_url, run), self.log)
+        self._publish(context, sync_runs.browser_url(self.hook.settings.base_url, run))
+
+    def _publish(self, context: Context, url: str) -> None:
+        """Tell where in Census to go on reading: to the button of the task, and to what its log says."""
+        self._url = url
+        publish(context, url, self.log)
+
+    @contextmanager
+    def _left_running(self, waiter: Waiter[Any]) -> Iterator[None]:
+        """Say with a rejected token what becomes of a run that nobody can wait for any more."""
+        try:
+            yield
+        except CensusAuthError as error:
+            error.args = (f"{error.args[0]} {_abandoned(waiter)} {self._url}".rstrip(),)
+            raise
 
     def _wait_or_defer(
         self,
@@ -233,8 +308,10 @@ class WaitsForSyncRun(_Task):
         left = TEN_YEARS if end is None else min(max(0.0, end - now), TEN_YEARS)
         options = replace(options, resume_after=early_resume.resume_after(now))
         times = {name: getattr(options, name) for name in ("started", "deadline", "execution_deadline")}
+        trigger = self._trigger(waiter, options).connect_as(self.hook)
+        trigger.sync_name = self._sync_name or None
         self.defer(
-            trigger=self._trigger(waiter, options).connect_as(self.hook),
+            trigger=trigger,
             method_name=method_name,
             kwargs={**times, "sync_name": self._sync_name, **self._resume_kwargs(waiter)},
             timeout=timedelta(seconds=left + DEFER_MARGIN),
@@ -276,7 +353,8 @@ class WaitsForSyncRun(_Task):
         self._check_hook()
         here = replace(options, execution_deadline=None)
         flow = wait(waiter, here, now=time.time, rng=random.Random(), first_success=first_success)
-        return self.hook.drive(flow, self._sleep)
+        with self._left_running(waiter):
+            return self.hook.drive(flow, self._sleep)
 
     def _sleep(self, seconds: float) -> None:
         """
@@ -318,20 +396,22 @@ class WaitsForSyncRun(_Task):
 
         :param kind: which of the two timeouts was reached.
         """
+        raise self._timed_out(waiter, kind) from None
+
+    def _timed_out(self, waiter: RunWaiter[Any], kind: str) -> Any:
+        """Leave a run whose wait is over, and say how far it was."""
         abandoned, seen = self._abandon(waiter, kind), ""
         if waiter.run is not None:
-            seen = f": {waiter.last_progress}"
-            abandoned += f" {sync_runs.browser_url(self.hook.settings.base_url, waiter.run)}"
-        if kind == "execution_timeout":
-            from airflow.providers.common.compat.sdk import AirflowTaskTimeout
-
-            limit = wording.span(self.execution_timeout.total_seconds()) if self.execution_timeout else "the"
-            raise AirflowTaskTimeout(
-                f"{waiter} has not ended within {limit} (execution_timeout){seen}. {abandoned}"
-            )
-        raise self.timeout_error(
-            f"{waiter} has not ended within {wording.span(self.timeout)} (timeout){seen}. {abandoned}"
-        ) from None
+            name = self._name_of(waiter.run)
+            seen = f": {waiter.last_progress}" + (f" · {name}" if name else "")
+            self._url = sync_runs.browser_url(self.hook.settings.base_url, waiter.run)
+        limit = self.execution_timeout if kind == "execution_timeout" else timedelta(seconds=self.timeout)
+        within = f" within {wording.span(limit.total_seconds())}" if limit else ""
+        error: Any = AirflowTaskTimeout if kind == "execution_timeout" else self.timeout_error
+        ended = f"{waiter} has not ended{within} ({kind}){seen}."
+        timed_out = error(f"{ended} {abandoned} {self._url}".rstrip())
+        timed_out.__notes__ = getattr(timed_out, "__notes__", [TIMEOUT_NOTE])
+        return timed_out
 
     def _abandon(self, waiter: RunWaiter[Any], kind: str) -> str:
         """
@@ -339,7 +419,7 @@ class WaitsForSyncRun(_Task):
 
         :param kind: which of the two timeouts was reached.
         """
-        return f"{waiter.if_abandoned[0].upper()}{waiter.if_abandoned[1:]} in Census."
+        return _abandoned(waiter)
 
     def _finish(self, context: Context, run: Run) -> Run | None:
         """
@@ -350,29 +430,36 @@ class WaitsForSyncRun(_Task):
         :raises AirflowSkipException: if the task is to be skipped.
         """
         self._run = run
-        url = sync_runs.browser_url(self.hook.settings.base_url, run)
-        skipped = sync_runs.outcome(run) == "skipped"
-        blocking = reporting.blocking_run(self.hook, run, time.time(), self.log) if skipped else ""
-        evaluation = evaluate(run, self._criteria(), url, self._name_of(run), blocking)
+        self._url = url = sync_runs.browser_url(self.hook.settings.base_url, run)
+        name, blocking, blocking_url = self._name_of(run), "", ""
+        if sync_runs.outcome(run) == "skipped":
+            blocking, blocking_url = reporting.blocking_run(self.hook, run, time.time(), self.log)
+        evaluation = evaluate(run, self._criteria(), url, name, blocking)
         details = reporting.rejected_records(self.hook, run, self.log_rejected_records, self.log)
+        if blocking_url:
+            details.append(f"Open the run that blocked it: {blocking_url}")
         stats.sync_run_finished(evaluation.outcome, self._waiting_since)
+        summary = sync_runs.summary(run, url, name, evaluation.message)
+        xcom.push(context, SUMMARY_KEY, summary, self.log)
         if self.outlets:
             from airflow_provider_census.utils.asset_events import annotate
 
-            annotate(context, self.outlets, sync_runs.summary(run, url), self.log)
+            annotate(context, self.outlets, summary, self.log)
         if evaluation.error is not None:
-            error = self._as_raised(evaluation.error)
-            reporting.failure(error, evaluation.message, details, url, self.log)
-            raise error
+            self._details = details
+            raise self._as_raised(evaluation.error)
         for line in (evaluation.message, *details):
             (self.log.warning if evaluation.warn else self.log.info)("%s", line)
         self.log.info("Open: %s", url)
         if evaluation.skip:
-            from airflow.providers.common.compat.sdk import AirflowSkipException
-
             raise AirflowSkipException(evaluation.message)
         return run
 
     def _as_raised(self, error: CensusSyncRunError) -> CensusSyncRunError:
         """Give the error that this task raises for a run that ended badly."""
         return error
+
+
+def _abandoned(waiter: Waiter[Any]) -> str:
+    """Say what becomes of something that nobody waits for any more."""
+    return f"{waiter.if_abandoned[0].upper()}{waiter.if_abandoned[1:]} in Census."

@@ -128,11 +128,17 @@ class Page(Generic[T]):
     total: int | None = None
 
 
-def parse(request: Request[T], response: HTTPResponse, hints: Mapping[int, str] | None = None) -> Response[T]:
+def parse(
+    request: Request[T],
+    response: HTTPResponse,
+    hints: Mapping[int, str] | None = None,
+    connection: str = "",
+) -> Response[T]:
     """
     Take a response to what its request declared as such.
 
     :param hints: what to say to a person besides an HTTP status; an error appends it after a semicolon.
+    :param connection: the name of the connection, which a rejected token is a matter of.
     :raises CensusApiError: for everything else, with the HTTP status, Census' own words, method and path.
     """
     body, flaw = _decode(response)
@@ -145,7 +151,9 @@ def parse(request: Request[T], response: HTTPResponse, hints: Mapping[int, str] 
             problem = _redirect(response)
         else:
             problem = _message(body) or _excerpt(response.body) or "no message"
-        raise _error(request, response, status, problem, hint=(hints or {}).get(status, ""))
+        error = _error(request, response, status, problem, hint=(hints or {}).get(status, ""))
+        error.connection = connection if isinstance(error, CensusAuthError) else ""
+        raise error
     if body is not None:
         try:
             if request.about is not None and "data" in body:
@@ -169,9 +177,7 @@ def _error(
     well_formed: bool = False,
 ) -> CensusApiError:
     message = plain(storable(message), 2 * MAX_MESSAGE)
-    text = f"{request} was answered with HTTP {status}: {message}"
-    if hint:
-        text = f"{text.rstrip('.')}; {hint}."
+    text = f"HTTP {status}: {message.rstrip('.')} ({request})" + (f"; {hint}." if hint else ".")
     return ERRORS.get(status, CensusApiError)(
         text,
         status_code=status,

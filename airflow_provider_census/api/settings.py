@@ -46,6 +46,7 @@ class Settings:
     :ivar attempts: how often a request is sent at most.
     :ivar api_version: ``v1`` or ``v2``.
     :ivar group_id: the Fivetran group in which API v2 creates things.
+    :ivar connection_id: id of the Airflow connection, where it is one; only for messages.
     :ivar api_url: what the paths of requests are appended to.
     """
 
@@ -55,11 +56,18 @@ class Settings:
     attempts: int = DEFAULT_ATTEMPTS
     api_version: str = field(default_factory=versions.default_version)
     group_id: str | None = None
+    connection_id: str = field(default="", compare=False)
 
     api_url: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "api_url", self.base_url + VERSIONS[self.api_version].root)
+
+    @property
+    def name(self) -> str:
+        """Name it in a message: ``connection 'census_default' (https://app.getcensus.com, v1)``."""
+        where = f"({self.base_url}, {self.api_version})"
+        return f"connection {self.connection_id!r} {where}" if self.connection_id else f"Census {where}"
 
     @property
     def hints(self) -> Mapping[int, str]:

@@ -109,13 +109,17 @@ def is_blocked_by(run: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     )
 
 
-def summary(run: Mapping[str, Any], url: str) -> dict[str, Any]:
+def summary(run: Mapping[str, Any], url: str, name: str = "", message: str = "") -> dict[str, Any]:
     """
     Sum up a finished run for an event, in plain JSON.
 
     :param url: where the run is shown in a browser.
+    :param name: the name of the sync; left out if it is not known.
+    :param message: how the run ended, in a sentence; left out if there is none.
     """
     return {
+        **({"message": message} if message else {}),
+        **({"sync_name": name} if name else {}),
         "sync_id": run.get("sync_id"),
         "sync_run_id": run.get("id"),
         "outcome": outcome(run),

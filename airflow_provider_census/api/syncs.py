@@ -1,17 +1,17 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""Finding a sync by its label."""
+"""Finding a sync by its label, and what its definition says."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_census.api.cleaning import plain
 from airflow_provider_census.exceptions import CensusLookupError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_provider_census.api.types import Sync
 
@@ -37,3 +37,19 @@ def with_label(syncs: Sequence[Sync], label: str) -> Sync:
         f"No sync has the label {label!r}. Near matches: {shown}, "
         f"among {len(syncs)} syncs that the API token sees."
     )
+
+
+def own_schedule(sync: Mapping[str, Any]) -> str:
+    """Tell how often Census starts a sync by itself; ``""`` if it does not, or does not say so."""
+    frequency = sync.get("schedule_frequency")
+    if frequency in (None, "", "never"):  # newer syncs have a mode instead
+        mode = _object(sync, "mode")
+        triggers = _object(mode, "triggers") or _object(sync, "triggers")
+        scheduled = "on a schedule" if triggers.get("schedule") else ""
+        frequency = "live" if mode.get("type") == "live" else scheduled
+    return plain(frequency, 50)
+
+
+def _object(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = parent.get(key)
+    return value if isinstance(value, dict) else {}

@@ -188,7 +188,12 @@ def find_active(sync_id: int | str, *, full_sync: bool, since: float) -> Flow[Ru
 def find_blocking_run(sync_id: int | str, run: Run) -> Flow[Run | None]:
     """Find the run because of which Census skipped another one of the sync; rather one that is running."""
     response = yield from _newest_runs(sync_id)
-    others = [other for other in response.value if sync_runs.is_blocked_by(run, other)]
+    return blocking_run(run, response.value)
+
+
+def blocking_run(run: Run, runs: list[Any]) -> Run | None:
+    """Tell because of which of a sync's runs Census skipped another one; rather one that is running."""
+    others = [other for other in runs if isinstance(other, dict) and sync_runs.is_blocked_by(run, other)]
     return max(
         others, key=lambda other: (sync_runs.outcome(other) is None, sync_runs.run_id(other)), default=None
     )

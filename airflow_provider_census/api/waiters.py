@@ -73,11 +73,11 @@ class OutageLog:
         now = self._now()
         if self._since is None:
             self._since, self._silence = now, self.FIRST_SILENCE
-            self._log.warning("%s Still waiting for %s.", error, name)
+            self._log.warning("%s. Still waiting for %s.", wording.trouble(error), name)
         elif now >= self._silent_until:
             self._log.warning(
-                "%s Still waiting for %s, after %s without a response.",
-                error,
+                "%s. Still waiting for %s, after %s without a response.",
+                wording.trouble(error),
                 name,
                 wording.span(now - self._since),
             )
@@ -155,13 +155,13 @@ class RunWaiter(Waiter[T]):
 
     :ivar run: the run as last polled.
     :ivar sync_run_id: the run that is waited for, if it is known which.
-    :ivar sync_name: the name of the sync, if it is known.
+    :ivar name_of: names the sync of a run, if that is known; only asked when there is something to report.
     """
 
     if_abandoned = "the run keeps running"
     run: Run | None = None
     sync_run_id: int | str | None = None
-    sync_name = ""
+    name_of: Callable[[Run], str] = staticmethod(lambda _: "")
     _reported: tuple[Any, ...] = ()
     _reported_at = 0.0
     _unknown = ""
@@ -182,14 +182,15 @@ class RunWaiter(Waiter[T]):
         if reached == self._reported and now - self._reported_at < PROGRESS_INTERVAL:
             return False
         self._reported, self._reported_at = reached, now
+        title = wording.title(run, self.name_of(run))
         if status not in sync_runs.RUNNING and status != self._unknown:
             self._unknown = status
             self._log.warning(
                 "Status %r, which this release does not know; taken for running: %s",
                 plain(status),
-                wording.title(run, self.sync_name),
+                title,
             )
-        self._log.info("%s · %s", wording.progress(run, now), wording.title(run, self.sync_name))
+        self._log.info("%s · %s", wording.progress(run, now), title)
         return False
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from airflow_provider_census.api.types import SyncRunRecord
+    from airflow_provider_census.exceptions import CensusError
 
 MAX_NAME = 60
 """Characters that are shown of the name of a sync, or of what it reads or writes."""
@@ -128,6 +129,12 @@ def other_run(run: Mapping[str, Any], now: float) -> str:
     by = f" by {starter(run)}" if starter(run) else ""
     started = f", started{when}{by}" if when or by else ""
     return f"run {plain(run.get('id'), 50)}{started}: {progress(run)}"
+
+
+def trouble(error: CensusError) -> str:
+    """Say what an outage is, and the connection only then: ``Connection refused (GET /sync_runs/94)``."""
+    where = f" · {error.connection}" if error.connection else ""
+    return str(*error.args).rstrip(".") + where
 
 
 def cause(run: Mapping[str, Any]) -> str:

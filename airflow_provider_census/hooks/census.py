@@ -342,6 +342,7 @@ class CensusHook(Operations, OldMethods, BaseHook):
         try:
             fields = {name: getattr(conn, name) for name in connection.FIELDS}
             found = read_settings(**fields, conn_types={"census", self.conn_type})
+            found = replace(found, connection_id=self.census_conn_id)
         except CensusConfigError as error:
             found = CensusConfigError(f"The Airflow connection {self.census_conn_id} cannot be used: {error}")
         del conn, fields  # reports of errors with local variables would show the token
@@ -361,16 +362,27 @@ class CensusHook(Operations, OldMethods, BaseHook):
 
         return RequestsTransport(self.settings, self.log, self._read_connection)
 
-    def cancel_at_once(self, sync_run_id: int | str, timeout: float) -> None:
+    def run_once(self, request: Request[T], timeout: float) -> T:
         """
-        Cancel a sync run in one attempt, over a connection of its own: for a task that is being killed.
+        Send a request in one attempt, over a connection of its own; of a list, get one page.
 
-        :param timeout: seconds to connect, and again to get the response.
+        It is for what must not take long: the cancellation by a task that is being killed, what only a log
+        shows.
+
+        :param timeout: seconds that it may take.
         """
         from airflow_provider_census.transports.requests import RequestsTransport
 
         hurried = replace(self.settings, timeout=timeout, attempts=1)
-        RequestsTransport(hurried, self.log).send(endpoints.cancel_sync_run(sync_run_id))
+        return RequestsTransport(hurried, self.log).send(request).value
+
+    def cancel_at_once(self, sync_run_id: int | str, timeout: float) -> None:
+        """
+        Cancel a sync run in one attempt, over a connection of its own: for a task that is being killed.
+
+        :param timeout: seconds that it may take.
+        """
+        self.run_once(endpoints.cancel_sync_run(sync_run_id), timeout)
 
     async def acancel_at_once(self, sync_run_id: int | str) -> None:
         """Cancel a sync run on an event loop, over sockets of its own: not after the polls of many waits."""

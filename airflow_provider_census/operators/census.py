@@ -31,12 +31,12 @@ from airflow_provider_census.api.validation import (
     to_seconds,
 )
 from airflow_provider_census.exceptions import CensusError, CensusTaskKilled, CensusTimeoutError
-from airflow_provider_census.links.census import CensusSyncRunLink, publish
+from airflow_provider_census.links.census import CensusSyncRunLink
 from airflow_provider_census.operators.checkpoint import CheckpointStore, ResumableSyncRun
 from airflow_provider_census.utils import stats, xcom
 from airflow_provider_census.utils.deprecation import old_names, warn
 from airflow_provider_census.utils.kill import task_state, was_killed_by_user, within
-from airflow_provider_census.waiting import DEFAULT_CONN_ID, TRIGGER_FAILED
+from airflow_provider_census.waiting import DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from airflow_provider_census.api.sync_runs import Run
     from airflow_provider_census.api.triggering import RunsSnapshot
     from airflow_provider_census.api.validation import Check
-    from airflow_provider_census.api.waiters import RunWaiter
+    from airflow_provider_census.api.waiters import RunWaiter, SyncIdleWaiter
     from airflow_provider_census.triggers.base import WaitTrigger
 
 RUN_ID_KEY = "sync_run_id"
@@ -216,28 +216,27 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
 
     def execute(self, context: Context) -> int | None:
         """Start the sync, and wait for the run if asked to."""
-        take_arguments(self, self.checks)
-        self._skips = 0
-        sync_id = self._find_sync_id()
-        publish(context, sync_url(self.hook.settings.base_url, sync_id), self.log)
-        checkpoints = self._checkpoints(context, sync_id)
-        reconnected = self._reconnect(context, checkpoints)
-        if reconnected is None:
-            return self._submit(context, sync_id, checkpoints)
-        sync_run_id, joined = reconnected
-        return self._continue_with(context, sync_id, sync_run_id, joined)
+        with self._reported():
+            take_arguments(self, self.checks)
+            self._skips = 0
+            sync_id = self._find_sync_id()
+            self._publish(context, sync_url(self.hook.settings.base_url, sync_id))
+            checkpoints = self._checkpoints(context, sync_id)
+            reconnected = self._reconnect(context, checkpoints)
+            if reconnected is None:
+                return self._submit(context, sync_id, checkpoints)
+            sync_run_id, joined = reconnected
+            return self._continue_with(context, sync_id, sync_run_id, joined)
 
     def execute_when_idle(
         self, context: Context, event: Any = None, *, sync_id: str | None = None, **times: Any
     ) -> int | None:
         """Resume after the triggerer: start the sync, of which no other run is running any more."""
-        from airflow_provider_census.api.waiters import SyncIdleWaiter
         from airflow_provider_census.triggers.base import WaitEvent
 
         take_arguments(self, self.checks)
         sync_id = sync_id or self._find_sync_id()
-        waiter = SyncIdleWaiter(sync_id, self.log, time.time)
-        self._raise_unless_ended(waiter, WaitEvent.parse(event, run_known=False))
+        self._raise_unless_ended(self._idle_waiter(sync_id), WaitEvent.parse(event, run_known=False))
         # The time that another run took says nothing of how long ours will.
         options = replace(self._wait_options(times), started=time.time())
         return self._submit(context, sync_id, self._checkpoints(context, sync_id), options)
@@ -256,20 +255,16 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         run = self._resume(context, self._run_waiter(wait_event.sync_run_id), wait_event, options)
         return self._complete(context, run, options)
 
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume, also after Airflow gave up the trigger: what the run has become counts, not who saw it."""
-        if next_method != TRIGGER_FAILED:
-            return super().resume_execution(next_method, self._fit(next_method, next_kwargs), context)
-        from airflow_provider_census.api.waiters import SyncIdleWaiter
+    def _resume_without_event(self, context: Context, failure: dict[str, Any] | None) -> int | None:
         from airflow_provider_census.triggers.base import WaitEvent
 
         take_arguments(self, self.checks)
         ti, options = context["ti"], self._wait_options({"started": None})  # which nobody knows any more
-        event = WaitEvent.of_trigger_failure(next_kwargs, options.first_timeout)
+        event = WaitEvent.of_trigger_failure(failure, options.first_timeout)
         sync_run_id = ti.xcom_pull(task_ids=self.task_id, key=RUN_ID_KEY, map_indexes=ti.map_index)
         if sync_run_id is None:  # the wait was for another run
             sync_id = self._find_sync_id()
-            self._resume(context, SyncIdleWaiter(sync_id, self.log, time.time), event, options)
+            self._resume(context, self._idle_waiter(sync_id), event, options)
             return self._submit(context, sync_id, self._checkpoints(context, sync_id))
         self.joined = self.if_running == "join"
         run = self._resume(context, self._run_waiter(sync_run_id), event, options)
@@ -290,16 +285,19 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
             snapshot = self.hook.snapshot_runs(sync_id)
         if snapshot is not None and snapshot.active is not None:
             url = browser_url(self.hook.settings.base_url, snapshot.active)
-            active = f"Sync {sync_id} is running already: {wording.other_run(snapshot.active, time.time())}."
+            active = f"Running already: {wording.other_run(snapshot.active, time.time())}"
             if self.if_running == "fail":
-                raise CensusError(f"{active} No run was started (if_running='fail'). {url}")
-            self.log.info("%s if_running=%r. %s", active, self.if_running, url)
+                self._url = url
+                name = self._name_of(snapshot.active) or f"sync {sync_id}"
+                raise CensusError(f"{active} · {name}. No run was started (if_running='fail'). {url}")
+            self.log.info("%s (if_running=%r)", active, self.if_running)
+            self.log.info("Open: %s", url)
             is_enough = snapshot.active.get("full_sync") is True or not full_sync
             if self.if_running == "join" and is_enough:
                 sync_run_id = int(snapshot.active["id"])
                 checkpoints.save_run(sync_run_id, joined=True)
                 return self._continue_with(context, sync_id, sync_run_id, True, options)
-            publish(context, url, self.log)
+            self._publish(context, url)
             options = options or self._wait_options()
             snapshot = self._wait_until_idle(context, sync_id, options)
             options = replace(options, started=time.time())
@@ -315,15 +313,20 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
 
     def _wait_until_idle(self, context: Context, sync_id: str, options: WaitOptions) -> RunsSnapshot:
         """Wait until no run of the sync is running; nothing is cancelled, for none of them is ours."""
-        from airflow_provider_census.api.waiters import SyncIdleWaiter
-
-        waiter = SyncIdleWaiter(sync_id, self.log, time.time)
+        waiter = self._idle_waiter(sync_id)
         if self.deferrable:
             return self._wait_or_defer(context, waiter, options, "execute_when_idle")
         try:
             return self._wait_here(waiter, options)
         except CensusTimeoutError:
             self._raise_timeout(waiter, "timeout")
+
+    def _idle_waiter(self, sync_id: str) -> SyncIdleWaiter:
+        from airflow_provider_census.api.waiters import SyncIdleWaiter
+
+        waiter = SyncIdleWaiter(sync_id, self.log, time.time)
+        waiter.name_of = self._name_of
+        return waiter
 
     def _resume_kwargs(self, waiter: RunWaiter[Any]) -> dict[str, Any]:
         from airflow_provider_census.api.waiters import SyncIdleWaiter
@@ -352,21 +355,17 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         self.joined = joined
         self._run = {"id": sync_run_id, "sync_id": sync_id}
         url = browser_url(self.hook.settings.base_url, self._run)
-        name = self._name_of(self._run) if self.wait_for_completion else ""
-        self.log.info("%s: %s", "Joined" if joined else "Started", wording.title(self._run, name))
-        self.log.info("Open: %s", url)
-        if not joined and self.wait_for_completion:
-            reporting.warn_of_own_schedule(self._sync, name or f"sync {sync_id}", self.log)
         xcom.push(context, RUN_ID_KEY, sync_run_id, self.log)
-        publish(context, url, self.log)
+        self._publish(context, url)
         if not self.wait_for_completion:
+            self._say_which(joined)
             return xcom.return_value(self, context, sync_run_id)
         options = options or self._wait_options()
         waiter = self._run_waiter(sync_run_id)
-        waiter.sync_name = name
         if not joined:
             self._cancellable = sync_run_id, context.get("ti")
         try:
+            self._say_which(joined, self._name_of(self._run))
             if self._killed:  # while the run was being started or joined
                 self.on_kill()
                 raise CensusTaskKilled(
@@ -380,11 +379,22 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         except CensusTimeoutError:
             self._raise_timeout(waiter, "timeout")
         except AirflowTaskTimeout:
-            self._abandon(waiter, "execution_timeout")
-            raise
+            self._raise_timeout(waiter, "execution_timeout")
         finally:
             self._cancellable = None
         return self._complete(context, run, options)
+
+    def _say_which(self, joined: bool, name: str = "") -> None:
+        """
+        Say which run it is.
+
+        :param name: the name of the sync, if it is known.
+        """
+        assert self._run is not None
+        self.log.info("%s: %s", "Joined" if joined else "Started", wording.title(self._run, name))
+        self.log.info("Open: %s", self._url)
+        if not joined:
+            reporting.warn_of_own_schedule(self._sync, name or f"sync {self._run['sync_id']}", self.log)
 
     def _complete(self, context: Context, run: Run, options: WaitOptions) -> int | None:
         """Evaluate a finished run, unless Census skipped it for one that is to be waited for or joined."""
@@ -394,7 +404,9 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
             sync_id = self._find_sync_id()
             blocking = self.hook.drive(find_blocking_run(sync_id, run))
             if blocking is not None and (outcome(blocking) is None or self._skips < MAX_SKIPS):
-                self.log.info("Sync run %s was blocked by sync run %s.", run["id"], blocking.get("id"))
+                by = wording.other_run(blocking, time.time())
+                self.log.info("Skipped by Census: run %s was blocked by %s", run["id"], by)
+                self.log.info("Open: %s", browser_url(self.hook.settings.base_url, blocking))
                 if outcome(blocking) is not None:  # it may have been cancelled and is not quite over
                     self._skips += 1
                     self._sleep(options.interval(0.0, 1, random.Random()))

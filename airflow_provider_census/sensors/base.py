@@ -44,7 +44,7 @@ from airflow_provider_census.exceptions import (
 )
 from airflow_provider_census.links.census import CensusSyncRunLink
 from airflow_provider_census.utils import stats, xcom
-from airflow_provider_census.waiting import TRIGGER_FAILED, WaitsForSyncRun
+from airflow_provider_census.waiting import WaitsForSyncRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -190,15 +190,26 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
 
     def execute(self, context: Context) -> Run | None:
         """Wait for the run: in the triggerer if deferrable, else as Airflow's sensors do."""
-        take_arguments(self, self.checks)
-        if not self.deferrable:
-            self._begin_poking(context)
-            # The plain method, for Airflow 2 takes a call of the decorated one for one from outside a task.
-            loop = inspect.unwrap(BaseSensorOperator.execute)
+        with self._reported():
+            take_arguments(self, self.checks)
+            if not self.deferrable:
+                return self._poke_until_it_has_ended(context)
+            options = self._wait_options()
+            with self._as_a_sensor():
+                return self._finish(context, self._wait_or_defer(context, self._begin(context), options))
+
+    def _poke_until_it_has_ended(self, context: Context) -> Run | None:
+        waiter = self._begin_poking(context)
+        # The plain method, for Airflow 2 takes a call of the decorated one for one from outside a task.
+        loop = inspect.unwrap(BaseSensorOperator.execute)
+        try:
             return cast("Run | None", loop(self, context))
-        options = self._wait_options()
-        with self._as_a_sensor():
-            return self._finish(context, self._wait_or_defer(context, self._begin(context), options))
+        except AirflowSensorTimeout:  # which only says that it is one
+            self._raise_timeout(waiter, "timeout")
+        except AirflowSkipException as skip:
+            if skip.__cause__ is None and self._run is None:  # because of soft_fail
+                skip.__cause__ = self._timed_out(waiter, "timeout")
+            raise
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once."""
@@ -213,6 +224,8 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
     def _begin_poking(self, context: Context) -> RunWaiter[Any]:
         self._waiting_since = time.time()
         self._waiter = self._begin(context)
+        if self.reschedule:  # each poll is a process of its own, and would look the name up again
+            self._waiter.name_of = lambda _: ""
         return self._waiter
 
     def execute_complete(self, context: Context, event: Any = None, **known: Any) -> Run | None:
@@ -226,16 +239,13 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
             waiter = self._continue(context, wait_event.sync_run_id, known)
             return self._finish(context, self._resume(context, waiter, wait_event, self._wait_options(known)))
 
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume, also after Airflow gave up the trigger: what the run has become counts, not who saw it."""
-        if next_method != TRIGGER_FAILED:
-            return super().resume_execution(next_method, self._fit(next_method, next_kwargs), context)
+    def _resume_without_event(self, context: Context, failure: dict[str, Any] | None) -> Run | None:
         from airflow_provider_census.triggers.base import WaitEvent
 
         take_arguments(self, self.checks)
         with self._as_a_sensor():
             options = self._wait_options({"started": None})  # which nobody knows any more
-            event = WaitEvent.of_trigger_failure(next_kwargs, options.first_timeout)
+            event = WaitEvent.of_trigger_failure(failure, options.first_timeout)
             return self._finish(context, self._resume(context, self._begin(context), event, options))
 
     @contextmanager

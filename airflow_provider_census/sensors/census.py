@@ -12,7 +12,6 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_census.api.sync_runs import sync_url
 from airflow_provider_census.api.validation import check_id, check_sync, is_literal, plain
-from airflow_provider_census.links.census import publish
 from airflow_provider_census.sensors.base import WaitSensor
 from airflow_provider_census.utils.datetimes import parse_datetime
 from airflow_provider_census.utils.deprecation import old_names
@@ -160,7 +159,7 @@ class CensusSyncSensor(WaitSensor):
     def _begin(self, context: Context) -> RunWaiter[Any]:
         since = start_of(context) if self.since is None else parse_datetime("since", self.since)
         sync_id = self._find_sync_id()
-        publish(context, sync_url(self.hook.settings.base_url, sync_id), self.log)
+        self._publish(context, sync_url(self.hook.settings.base_url, sync_id))
         return self._sync_waiter(sync_id, since.timestamp())
 
     def _continue(self, context: Context, sync_run_id: Any, known: dict[str, Any]) -> RunWaiter[Any]:
@@ -174,7 +173,9 @@ class CensusSyncSensor(WaitSensor):
         from airflow_provider_census.api.waiters import SyncWaiter
 
         base_url = self.hook.settings.base_url
-        return SyncWaiter(sync_id, since, base_url, self.log, time.time, silent_fail=self.silent_fail)
+        waiter = SyncWaiter(sync_id, since, base_url, self.log, time.time, silent_fail=self.silent_fail)
+        waiter.name_of = self._name_of
+        return waiter
 
     def _trigger(self, waiter: RunWaiter[Any], options: WaitOptions) -> WaitTrigger:
         from airflow_provider_census.api.waiters import SyncWaiter

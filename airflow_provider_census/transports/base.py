@@ -127,7 +127,10 @@ def lost_response(
     words = re.sub(r"[^/@\s]*@", "***@", words)  # the password of a proxy
     if isinstance(reason, TimeoutError) or "timed out" in words or "Timeout" in type(error).__name__:
         words = f"no response within {settings.timeout:g} s"
-    return CensusConnectionError(f"{request} to {settings.base_url} failed: {words}.", sent=sent)
+    words = re.sub(r"^\[Errno -?\d+\] ", "", words)
+    lost = CensusConnectionError(f"{words} ({request}).", sent=sent)
+    lost.connection = settings.name
+    return lost
 
 
 def innermost(error: BaseException) -> BaseException:

@@ -108,7 +108,7 @@ class RequestsTransport:
         except BaseException as error:  # noqa: BLE001 - a timeout of the task, a kill: it goes on as it is
             raise base.bare(error) from None
         else:
-            return responses.parse(request, response, self.settings.hints)
+            return responses.parse(request, response, self.settings.hints, self.settings.name)
         raise lost  # out here, for the library's error holds the request, and that the token
 
     def _exchange(self, request: Request[Any]) -> HTTPResponse:

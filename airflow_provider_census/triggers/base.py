@@ -49,6 +49,9 @@ Seconds for which Airflow is asked for a connection that it says it has not, if 
 That is also what it says while its secrets backend is down.
 """
 
+TASK_FIELDS = ("hook_class", "sync_name")
+"""What a task hands on besides the arguments that a person would give."""
+
 EventKind = Literal["ended", "timeout", "execution_timeout", "error"]
 
 
@@ -115,6 +118,7 @@ class WaitTrigger(BaseTrigger):
     :raises ValueError: if an argument is not what it should be.
     :raises TypeError: if there is no such argument.
     :ivar hook_class: path of a hook with a way of its own to the connection.
+    :ivar sync_name: the name of the sync, for the log; ``None`` if it is not known.
     :ivar sync_run_id: the run that is waited for, as soon as it is known which.
     :ivar run_polled: the run as last polled, once it has ended.
     """
@@ -128,6 +132,7 @@ class WaitTrigger(BaseTrigger):
         self.census_conn_id = check_name("census_conn_id", census_conn_id)
         stored_elsewhere = release not in {None, __version__}
         self.hook_class = options.pop("hook_class", None)
+        self.sync_name = options.pop("sync_name", None)
         self.options = WaitOptions.known(options) if stored_elsewhere else WaitOptions(**options)
 
     @cached_property
@@ -169,7 +174,7 @@ class WaitTrigger(BaseTrigger):
             **self._arguments(),
             "census_conn_id": self.census_conn_id,
             **self.options.as_dict(),
-            **({} if self.hook_class is None else {"hook_class": self.hook_class}),
+            **{name: value for name in TASK_FIELDS if (value := getattr(self, name)) is not None},
             "release": __version__,
         }
 
@@ -210,6 +215,7 @@ class WaitTrigger(BaseTrigger):
             settings = await self._connect(transport)
             await asyncio.sleep(self.options.startup_jitter(RNG))
             waiter = self._waiter(settings.base_url)
+            waiter.name_of = lambda _: self.sync_name or ""
             await adrive(wait(waiter, self.options, now=time.time, rng=RNG), transport.send)
             self.run_polled, self.sync_run_id = waiter.run, waiter.sync_run_id
 
