@@ -25,7 +25,7 @@ COLUMNS = (
     "records_failed",
     "records_invalid",
 )
-"""What is shown of a run in a list; all of it if it is alone."""
+"""What is shown of a run in a list, besides what :func:`_in_words` says; all of it if it is alone."""
 
 NEWEST = 25
 """How many runs a list shows, which is as many as Census sends at a time."""
@@ -125,7 +125,19 @@ def _visible(value: Any) -> Any:
 
 def _runs(hook: CensusHook, args: Namespace) -> list[Row]:
     runs = hook.list_sync_runs(_sync_id(hook, args.sync), order="desc", page=1, per_page=NEWEST)
-    return [{column: run.get(column) for column in COLUMNS} for run in runs]
+    return [{**{column: run.get(column) for column in COLUMNS}, **_in_words(run)} for run in runs]
+
+
+def _in_words(run: Mapping[str, Any]) -> Row:
+    """Say who or what started a run, how long it took, and why it failed."""
+    from airflow_provider_census.api import sync_runs, wording
+
+    failed = sync_runs.outcome(run) == "failed"
+    return {
+        "started_by": wording.starter(run),
+        "duration": wording.duration(run),
+        "reason": wording.cause(run) if failed else "",
+    }
 
 
 def _trigger(hook: CensusHook, args: Namespace) -> list[Row]:
@@ -135,8 +147,12 @@ def _trigger(hook: CensusHook, args: Namespace) -> list[Row]:
 
 
 def _status(hook: CensusHook, args: Namespace) -> Row:
+    from airflow_provider_census import reporting
+    from airflow_provider_census.api import wording
+
     run = hook.get_sync_run(args.run)
-    return {**run, "url": _url(hook, run)}
+    sync = reporting.definition(hook, run["sync_id"], hook.log)
+    return {**run, "sync_name": wording.sync_name(sync), **_in_words(run), "url": _url(hook, run)}
 
 
 def _cancel(hook: CensusHook, args: Namespace) -> Row:

@@ -169,6 +169,9 @@ class WaitsForSyncRun(_Task):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume, also after Airflow gave up the trigger: what the run has become counts, not who saw it."""
+        from airflow_provider_census.hooks.census import NOTIFIED
+
+        NOTIFIED.add(self.census_conn_id)  # by the process that deferred the task
         with self._reported():
             if next_method == TRIGGER_FAILED:
                 return self._resume_without_event(context, next_kwargs)
@@ -225,6 +228,7 @@ class WaitsForSyncRun(_Task):
             times["execution_deadline"] = now + limit - margin
         times |= {name: moment for name, moment in (known or {}).items() if name in times}
         self._sync_name = (known or {}).get("sync_name", self._sync_name)
+        self._url = (known or {}).get("url", self._url)
         return WaitOptions(
             self._poll_interval,
             bool(self.exponential_backoff),
@@ -266,6 +270,7 @@ class WaitsForSyncRun(_Task):
         try:
             yield
         except CensusAuthError as error:
+            self._details = [_abandoned(waiter)]
             error.args = (f"{error.args[0]} {_abandoned(waiter)} {self._url}".rstrip(),)
             raise
 
@@ -313,7 +318,12 @@ class WaitsForSyncRun(_Task):
         self.defer(
             trigger=trigger,
             method_name=method_name,
-            kwargs={**times, "sync_name": self._sync_name, **self._resume_kwargs(waiter)},
+            kwargs={
+                **times,
+                "sync_name": self._sync_name,
+                "url": self._url,
+                **self._resume_kwargs(waiter),
+            },
             timeout=timedelta(seconds=left + DEFER_MARGIN),
         )
 
@@ -462,4 +472,4 @@ class WaitsForSyncRun(_Task):
 
 def _abandoned(waiter: Waiter[Any]) -> str:
     """Say what becomes of something that nobody waits for any more."""
-    return f"{waiter.if_abandoned[0].upper()}{waiter.if_abandoned[1:]} in Census."
+    return f"{waiter.if_abandoned[0].upper()}{waiter.if_abandoned[1:]}."

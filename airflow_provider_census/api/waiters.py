@@ -105,7 +105,7 @@ class Waiter(ABC, Generic[T]):
     :param silent_fail: keep waiting after errors that would end the wait, as Airflow's sensors do.
     """
 
-    if_abandoned = "it keeps running"
+    if_abandoned = "it keeps running in Census"
 
     def __init__(self, name: str, log: Log, now: Callable[[], float], *, silent_fail: bool = False) -> None:
         self.name = name
@@ -158,7 +158,7 @@ class RunWaiter(Waiter[T]):
     :ivar name_of: names the sync of a run, if that is known; only asked when there is something to report.
     """
 
-    if_abandoned = "the run keeps running"
+    if_abandoned = "the run keeps running in Census"
     run: Run | None = None
     sync_run_id: int | str | None = None
     name_of: Callable[[Run], str] = staticmethod(lambda _: "")
@@ -278,7 +278,7 @@ class SyncWaiter(RunWaiter[Run | None]):
                 self._reported_none = True
                 self._log.info("There is not yet %s.", self.name)
             return False
-        self.if_abandoned = f"sync run {polled.get('id')} keeps running"
+        self.if_abandoned = f"sync run {polled.get('id')} keeps running in Census"
         ended = self._follow(polled)
         if ended:
             self.sync_run_id = polled.get("id")
@@ -292,7 +292,7 @@ class SyncIdleWaiter(RunWaiter[RunsSnapshot]):
     :param sync_id: the sync.
     """
 
-    if_abandoned = "it keeps running, and no run was started"
+    if_abandoned = "it keeps running in Census, and no run was started"
 
     def __init__(self, sync_id: int | str, log: Log, now: Callable[[], float]) -> None:
         super().__init__(f"another run of sync {sync_id}", log, now)

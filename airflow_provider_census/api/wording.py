@@ -78,19 +78,22 @@ def counts(run: Mapping[str, Any]) -> str:
     return ", ".join(f"{plain(value, 50)} {word}" for word, value in known.items() if value is not None)
 
 
-def took(run: Mapping[str, Any]) -> str:
-    """Tell how long a finished run took, as `` in 9 s`` or `` after 9 s``; ``""`` if that is unknown."""
+def duration(run: Mapping[str, Any]) -> str:
+    """Tell how long a run took, or has taken when it was last heard of; ``""`` if that is unknown."""
     begin = time_range(run, "created_at")
     end = time_range(run, "completed_at") or time_range(run, "updated_at")
-    if begin is None or end is None or end[1] < begin[0]:
-        return ""
+    return "" if begin is None or end is None or end[1] < begin[0] else span(end[0] - begin[0])
+
+
+def took(run: Mapping[str, Any]) -> str:
+    """Tell how long a finished run took, as `` in 9 s`` or `` after 9 s``; ``""`` if that is unknown."""
     word = "in" if outcome(run) == "completed" else "after"
-    return f" {word} {span(end[0] - begin[0])}"
+    return f" {word} {lasted}" if (lasted := duration(run)) else ""
 
 
 def progress(run: Mapping[str, Any], now: float | None = None) -> str:
     """
-    Describe how far a run is: ``40 %, 400 of 1000 records, Sending, for 2 min, about 3 min left``.
+    Describe how far a run is: ``40 %, 400 of 1000 records, for 2 min, about 3 min left, Sending``.
 
     :param now: the time, in seconds since the epoch; ``None`` to leave out what depends on it.
     """
@@ -101,13 +104,13 @@ def progress(run: Mapping[str, Any], now: float | None = None) -> str:
         parts += [f"{share} %", f"{done} of {of} records"]
     elif done:
         parts.append(f"{done} records")
-    parts.append(plain(run.get("current_step") or run.get("status")))
     begun = None if now is None else time_range(run, "created_at")
     if now is not None and begun is not None and now > begun[0]:
         elapsed = now - begun[0]
         parts.append(f"for {span(elapsed)}")
         if 5 <= share < 100 and elapsed > 20:
             parts.append(f"about {span(elapsed * (100 - share) / share)} left")
+    parts.append(plain(run.get("current_step") or run.get("status"), MAX_NAME))
     return ", ".join(parts)
 
 
@@ -161,9 +164,11 @@ def rejected_records(records: Iterable[SyncRunRecord], shown: int) -> list[str]:
     for record in records:
         reason = plain(record.get("status_message") or record.get("status") or "no reason given", MAX_REASON)
         reasons[reason] += 1
-        identifiers.setdefault(reason, []).append(plain(record.get("identifier"), MAX_NAME))
+        if record.get("identifier") is not None:
+            identifiers.setdefault(reason, []).append(plain(record["identifier"], MAX_NAME))
     lines = []
     for reason, number in reasons.most_common(shown):
-        share = identifiers[reason][: max(1, shown // len(reasons))]
-        lines.append(f"{number} {TIMES} {reason} ({', '.join(share)}{', …' if number > len(share) else ''})")
+        share = identifiers.get(reason, [])[: max(1, shown // len(reasons))]
+        more = ", …" if share and number > len(share) else ""
+        lines.append(f"{number} {TIMES} {reason}" + (f" ({', '.join(share)}{more})" if share else ""))
     return lines

@@ -11,6 +11,8 @@ and in ``airflow dags test`` it does not find what is in the database.
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
@@ -20,7 +22,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from airflow_provider_census.utils.loops import ByLoop, of_this_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from airflow.providers.common.compat.sdk import Connection
 
@@ -29,6 +31,12 @@ FIELDS = ("conn_type", "host", "port", "schema", "password", "extra")
 
 FOUND: set[str] = set()
 """The ids of the connections that this process has read."""
+
+MASKERS = (
+    "airflow.sdk._shared.secrets_masker.secrets_masker",
+    "airflow._shared.secrets_masker.secrets_masker",
+)
+"""The loggers of what masks secrets, from Airflow 3.2 on."""
 
 READS: ByLoop[Hashable, asyncio.Task[Connection]] = WeakKeyDictionary()
 """The reads that are under way, by event loop, and by how they read which connection."""
@@ -45,6 +53,29 @@ def has_own_way(kind: type[BaseHook]) -> bool:
     return _owner(kind)[0] not in BaseHook.__mro__
 
 
+def _without_warning_of_short_extras(method: Callable[[str], Connection]) -> Callable[[str], Connection]:
+    """
+    Keep a warning of Airflow's out of the log that is about fields of ours.
+
+    It takes every extra field for a secret, and warns of those with less than five characters, as ``v2`` has.
+    """
+
+    def is_another(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("Skipping masking for a secret")
+
+    @functools.wraps(method)
+    def quietly(conn_id: str) -> Connection:
+        for name in MASKERS:
+            logging.getLogger(name).addFilter(is_another)
+        try:
+            return method(conn_id)
+        finally:
+            for name in MASKERS:
+                logging.getLogger(name).removeFilter(is_another)
+
+    return quietly
+
+
 def read(hook: BaseHook, conn_id: str) -> Connection:
     """
     Read a connection on a worker.
@@ -53,7 +84,8 @@ def read(hook: BaseHook, conn_id: str) -> Connection:
     """
     _, name = _owner(type(hook))
     method: Any = getattr(hook, name)
-    found = (async_to_sync(method) if name == "aget_connection" else method)(conn_id)
+    is_async = name == "aget_connection"
+    found = (async_to_sync(method) if is_async else _without_warning_of_short_extras(method))(conn_id)
     FOUND.add(conn_id)
     return cast("Connection", found)
 
@@ -70,7 +102,8 @@ async def aread(hook: BaseHook, conn_id: str) -> Connection:
     key = method, conn_id  # a method of a class is the same for all of its hooks, one of an object is not
     if key not in reads:
         # Not asyncio.to_thread: on Airflow 3.0 and 3.1, only such a thread can ask the triggerer.
-        way = method if name == "aget_connection" else sync_to_async(method)
+        is_async = name == "aget_connection"
+        way = method if is_async else sync_to_async(_without_warning_of_short_extras(method))
         task = reads[key] = asyncio.create_task(way(conn_id))
         task.add_done_callback(lambda _: reads.pop(key))
         # Who waits for it may leave before it fails; asyncio reports an exception that nobody asks for.

@@ -88,18 +88,19 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
     :param if_running: what to do if a run of the sync is running already, because of which Census would skip
         another one: ``"trigger"`` it nevertheless; ``"wait"`` until none is running, then start one, which
         syncs all that was loaded before this task; ``"join"``, take that run for ours (it is never cancelled;
-        one that is not full is waited for if ``force_full_sync``); or ``"fail"``.
+        one that is not full is waited for if ``force_full_sync``); or ``"fail"`` (templated).
     :param wait_for_completion: wait until the run has ended. All that follows only matters then; with
         ``if_running`` as ``"wait"`` or ``"join"``, the next three also while the task waits for another run.
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poll_interval: seconds between two polls of the run; ``None`` lets them grow with the time waited,
         from 4 to 23 seconds.
-    :param timeout: seconds, or a ``timedelta``, to wait at most; then the task fails, and the run keeps
+    :param timeout: seconds, or a ``timedelta``, to wait at most (templated); then the task fails, and the run keeps
         running unless ``cancel_on_timeout``.
     :param on_skipped_run: what it means if Census skipped the run because an earlier run of the sync was
-        still running: ``"fail"``, ``"skip"`` (the task) or ``"succeed"``.
-    :param max_records_failed: fail if the destination rejected more records; ``None`` for any number.
-    :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number.
+        still running: ``"fail"``, ``"skip"`` (the task) or ``"succeed"`` (templated).
+    :param max_records_failed: fail if the destination rejected more records; ``None`` for any number (templated).
+    :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number
+        (templated).
     :param cancel_on_timeout: cancel the run when ``timeout`` is reached. It always is when Airflow's
         ``execution_timeout`` is.
     :param cancel_on_kill: cancel the run when a user marks the waiting task as failed or success, or
@@ -113,7 +114,17 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
     :raises CensusTimeoutError: if the run is still running after ``timeout``.
     """
 
-    template_fields: Sequence[str] = ("sync_id", "sync_label", "census_conn_id", "force_full_sync")
+    template_fields: Sequence[str] = (
+        "sync_id",
+        "sync_label",
+        "census_conn_id",
+        "force_full_sync",
+        "if_running",
+        "timeout",
+        "on_skipped_run",
+        "max_records_failed",
+        "max_records_invalid",
+    )
     operator_extra_links = (CensusSyncRunLink(),)
     ui_color = "#f5e9ff"
     silent_fail = False
@@ -289,7 +300,9 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
             if self.if_running == "fail":
                 self._url = url
                 name = self._name_of(snapshot.active) or f"sync {sync_id}"
-                raise CensusError(f"{active} · {name}. No run was started (if_running='fail'). {url}")
+                error = CensusError(f"{active} · {name}. No run was started (if_running='fail'). {url}")
+                error.__notes__ = ["Wait for the end of that run, or set if_running to 'wait' or 'join'."]
+                raise error
             self.log.info("%s (if_running=%r)", active, self.if_running)
             self.log.info("Open: %s", url)
             is_enough = snapshot.active.get("full_sync") is True or not full_sync

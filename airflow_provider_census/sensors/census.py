@@ -44,9 +44,10 @@ class CensusSyncRunSensor(WaitSensor):
     :param poke_interval: seconds, or a ``timedelta``, between two polls of the run; ``None`` lets them grow
         with the time waited, from 4 to 23 seconds; 60 in mode ``reschedule``.
     :param on_skipped_run: what it means if Census skipped the run because an earlier run of the sync was
-        still running: ``"fail"``, ``"skip"`` (the task) or ``"succeed"``.
-    :param max_records_failed: fail if the destination rejected more records; ``None`` for any number.
-    :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number.
+        still running: ``"fail"``, ``"skip"`` (the task) or ``"succeed"`` (templated).
+    :param max_records_failed: fail if the destination rejected more records; ``None`` for any number (templated).
+    :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number
+        (templated).
     :param log_rejected_records: how many rejected records the log names at most, by identifier and reason;
         0 for none.
     :raises ValueError: if an argument is not what it should be.
@@ -57,7 +58,14 @@ class CensusSyncRunSensor(WaitSensor):
     """
 
     _hook_module = __name__
-    template_fields: Sequence[str] = ("sync_run_id", "census_conn_id")
+    template_fields: Sequence[str] = (
+        "sync_run_id",
+        "census_conn_id",
+        "timeout",
+        "on_skipped_run",
+        "max_records_failed",
+        "max_records_invalid",
+    )
 
     def __init__(
         self,
@@ -111,8 +119,9 @@ class CensusSyncSensor(WaitSensor):
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poke_interval: seconds, or a ``timedelta``, between two polls of the runs; ``None`` lets them grow
         with the time waited, from 4 to 23 seconds; 60 in mode ``reschedule``.
-    :param max_records_failed: fail if the destination rejected more records; ``None`` for any number.
-    :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number.
+    :param max_records_failed: fail if the destination rejected more records; ``None`` for any number (templated).
+    :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number
+        (templated).
     :param log_rejected_records: how many rejected records the log names at most, by identifier and reason;
         0 for none.
     :raises ValueError: if an argument is not what it should be.
@@ -123,7 +132,15 @@ class CensusSyncSensor(WaitSensor):
     """
 
     _hook_module = __name__
-    template_fields: Sequence[str] = ("sync_id", "sync_label", "since", "census_conn_id")
+    template_fields: Sequence[str] = (
+        "sync_id",
+        "sync_label",
+        "since",
+        "census_conn_id",
+        "timeout",
+        "max_records_failed",
+        "max_records_invalid",
+    )
     run_known = False
 
     def __init__(
