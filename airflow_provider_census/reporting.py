@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_census.api import wording
 from airflow_provider_census.api.sync_runs import browser_url, count, outcome
+from airflow_provider_census.exceptions import CensusError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,6 +42,30 @@ def definition(hook: CensusHook, sync_id: Any, log: Log) -> Sync | None:
     from airflow_provider_census.api.endpoints import get_sync
 
     return _unless_it_fails("The name of the sync", lambda: hook.run_once(get_sync(sync_id), TIMEOUT), log)
+
+
+def already_running(active: str, url: str) -> CensusError:
+    """
+    Make the error of a task that is not to start a sync while another run of it is running.
+
+    :param active: that run, in words.
+    """
+    error = CensusError(f"{active}. No run was started (if_running='fail'). {url}")
+    error.__notes__ = ["Wait for the end of that run, or set if_running to 'wait' or 'join'."]
+    return error
+
+
+def started(run: Run, url: str, joined: bool, log: Log, name: str = "", sync: Sync | None = None) -> None:
+    """
+    Say which run a task started or joined.
+
+    :param name: the name of the sync, if it is known.
+    :param sync: its definition, if that is known.
+    """
+    log.info("%s: %s", "Joined" if joined else "Started", wording.title(run, name))
+    log.info("Open: %s", url)
+    if not joined:
+        warn_of_own_schedule(sync, name or f"sync {run['sync_id']}", log)
 
 
 def warn_of_own_schedule(sync: Sync | None, name: str, log: Log) -> None:

@@ -94,13 +94,12 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poll_interval: seconds between two polls of the run; ``None`` lets them grow with the time waited,
         from 4 to 23 seconds.
-    :param timeout: seconds, or a ``timedelta``, to wait at most (templated); then the task fails, and the run keeps
-        running unless ``cancel_on_timeout``.
+    :param timeout: seconds, or a ``timedelta``, to wait at most (templated); then the task fails, and the run
+        keeps running unless ``cancel_on_timeout``.
     :param on_skipped_run: what it means if Census skipped the run because an earlier run of the sync was
         still running: ``"fail"``, ``"skip"`` (the task) or ``"succeed"`` (templated).
-    :param max_records_failed: fail if the destination rejected more records; ``None`` for any number (templated).
-    :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number
-        (templated).
+    :param max_records_failed: fail if the destination rejected more; ``None`` for any number (templated).
+    :param max_records_invalid: fail if Census left out more as invalid; ``None`` for any number (templated).
     :param cancel_on_timeout: cancel the run when ``timeout`` is reached. It always is when Airflow's
         ``execution_timeout`` is.
     :param cancel_on_kill: cancel the run when a user marks the waiting task as failed or success, or
@@ -115,15 +114,8 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
     """
 
     template_fields: Sequence[str] = (
-        "sync_id",
-        "sync_label",
-        "census_conn_id",
-        "force_full_sync",
-        "if_running",
-        "timeout",
-        "on_skipped_run",
-        "max_records_failed",
-        "max_records_invalid",
+        *("sync_id", "sync_label", "census_conn_id", "force_full_sync", "if_running", "timeout"),
+        *CHECKS,
     )
     operator_extra_links = (CensusSyncRunLink(),)
     ui_color = "#f5e9ff"
@@ -298,11 +290,8 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
             url = browser_url(self.hook.settings.base_url, snapshot.active)
             active = f"Running already: {wording.other_run(snapshot.active, time.time())}"
             if self.if_running == "fail":
-                self._url = url
-                name = self._name_of(snapshot.active) or f"sync {sync_id}"
-                error = CensusError(f"{active} · {name}. No run was started (if_running='fail'). {url}")
-                error.__notes__ = ["Wait for the end of that run, or set if_running to 'wait' or 'join'."]
-                raise error
+                self._url, name = url, self._name_of(snapshot.active) or f"sync {sync_id}"
+                raise reporting.already_running(f"{active} · {name}", url)
             self.log.info("%s (if_running=%r)", active, self.if_running)
             self.log.info("Open: %s", url)
             is_enough = snapshot.active.get("full_sync") is True or not full_sync
@@ -371,14 +360,15 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         xcom.push(context, RUN_ID_KEY, sync_run_id, self.log)
         self._publish(context, url)
         if not self.wait_for_completion:
-            self._say_which(joined)
+            reporting.started(self._run, url, joined, self.log)
             return xcom.return_value(self, context, sync_run_id)
         options = options or self._wait_options()
         waiter = self._run_waiter(sync_run_id)
         if not joined:
             self._cancellable = sync_run_id, context.get("ti")
         try:
-            self._say_which(joined, self._name_of(self._run))
+            name = self._name_of(self._run)
+            reporting.started(self._run, url, joined, self.log, name, self._sync)
             if self._killed:  # while the run was being started or joined
                 self.on_kill()
                 raise CensusTaskKilled(
@@ -396,18 +386,6 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         finally:
             self._cancellable = None
         return self._complete(context, run, options)
-
-    def _say_which(self, joined: bool, name: str = "") -> None:
-        """
-        Say which run it is.
-
-        :param name: the name of the sync, if it is known.
-        """
-        assert self._run is not None
-        self.log.info("%s: %s", "Joined" if joined else "Started", wording.title(self._run, name))
-        self.log.info("Open: %s", self._url)
-        if not joined:
-            reporting.warn_of_own_schedule(self._sync, name or f"sync {self._run['sync_id']}", self.log)
 
     def _complete(self, context: Context, run: Run, options: WaitOptions) -> int | None:
         """Evaluate a finished run, unless Census skipped it for one that is to be waited for or joined."""

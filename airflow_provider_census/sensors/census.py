@@ -35,8 +35,8 @@ class CensusSyncRunSensor(WaitSensor):
     The evaluation of a finished run is final: the task fails at once, without the retries that could only
     read the same again. The task's return value is the finished run, as Census gave it.
 
-    ``timeout``, ``mode``, ``soft_fail``, ``silent_fail``, ``never_fail``, ``exponential_backoff`` and
-    ``max_wait`` mean what they mean for every sensor of Airflow, also when it is deferred.
+    ``timeout`` (templated), ``mode``, ``soft_fail``, ``silent_fail``, ``never_fail``, ``exponential_backoff``
+    and ``max_wait`` mean what they mean for every sensor of Airflow, also when it is deferred.
 
     :param sync_run_id: id of the run (templated), such as the return value of ``CensusTriggerSyncOperator``.
     :param census_conn_id: id of the Airflow connection, of type ``census`` (templated).
@@ -45,9 +45,8 @@ class CensusSyncRunSensor(WaitSensor):
         with the time waited, from 4 to 23 seconds; 60 in mode ``reschedule``.
     :param on_skipped_run: what it means if Census skipped the run because an earlier run of the sync was
         still running: ``"fail"``, ``"skip"`` (the task) or ``"succeed"`` (templated).
-    :param max_records_failed: fail if the destination rejected more records; ``None`` for any number (templated).
-    :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number
-        (templated).
+    :param max_records_failed: fail if the destination rejected more; ``None`` for any number (templated).
+    :param max_records_invalid: fail if Census left out more as invalid; ``None`` for any number (templated).
     :param log_rejected_records: how many rejected records the log names at most, by identifier and reason;
         0 for none.
     :raises ValueError: if an argument is not what it should be.
@@ -107,8 +106,8 @@ class CensusSyncSensor(WaitSensor):
     do not count. The evaluation is final, without retries; clear the task to poll again. The task's return
     value is the run, as Census gave it.
 
-    ``timeout``, ``mode``, ``soft_fail``, ``silent_fail``, ``never_fail``, ``exponential_backoff`` and
-    ``max_wait`` mean what they mean for every sensor of Airflow, also when it is deferred.
+    ``timeout`` (templated), ``mode``, ``soft_fail``, ``silent_fail``, ``never_fail``, ``exponential_backoff``
+    and ``max_wait`` mean what they mean for every sensor of Airflow, also when it is deferred.
 
     :param sync_id: id of the sync (templated).
     :param sync_label: the sync's label, exactly, instead of its id (templated).
@@ -119,9 +118,8 @@ class CensusSyncSensor(WaitSensor):
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poke_interval: seconds, or a ``timedelta``, between two polls of the runs; ``None`` lets them grow
         with the time waited, from 4 to 23 seconds; 60 in mode ``reschedule``.
-    :param max_records_failed: fail if the destination rejected more records; ``None`` for any number (templated).
-    :param max_records_invalid: fail if Census left out more records as invalid; ``None`` for any number
-        (templated).
+    :param max_records_failed: fail if the destination rejected more; ``None`` for any number (templated).
+    :param max_records_invalid: fail if Census left out more as invalid; ``None`` for any number (templated).
     :param log_rejected_records: how many rejected records the log names at most, by identifier and reason;
         0 for none.
     :raises ValueError: if an argument is not what it should be.
