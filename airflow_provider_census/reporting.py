@@ -13,17 +13,22 @@ from airflow_provider_census.exceptions import CensusError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import timedelta
 
     from airflow_provider_census.api.flow import Log
     from airflow_provider_census.api.request import Request
     from airflow_provider_census.api.sync_runs import Run
     from airflow_provider_census.api.types import Sync, SyncRunRecord
+    from airflow_provider_census.api.waiters import RunWaiter
     from airflow_provider_census.hooks.census import CensusHook
 
 T = TypeVar("T")
 
 PAGE = 100
 """Records that are read at most to tell why some were rejected."""
+
+TIMEOUT_NOTE = "Give it more time, or find out in Census what holds it up."
+"""What to do about a timeout that is Airflow's."""
 
 TIMEOUT = 10.0
 """Seconds for a request that is only there for the log."""
@@ -129,6 +134,21 @@ def _reasons(
     found = hook.run_once(request, TIMEOUT)
     of = f", of the first {len(found)}" if number > len(found) else ""
     return [f"{status}{of}: {line}" for line in wording.rejected_records(found, shown)]
+
+
+def out_of_time(waiter: RunWaiter[Any], kind: str, limit: timedelta | None) -> str:
+    """
+    Say that the time of a wait is over, and how far its run was.
+
+    :param kind: which of the two timeouts that was.
+    :param limit: how much time it had, if that is known.
+    """
+    within = f" within {wording.span(limit.total_seconds())}" if limit else ""
+    seen = ""
+    if waiter.run is not None:
+        name = waiter.name_of(waiter.run)
+        seen = f": {waiter.last_progress}" + (f" · {name}" if name else "")
+    return f"{waiter} has not ended{within} ({kind}){seen}."
 
 
 def failure(error: BaseException, url: str, details: Iterable[str], log: Any) -> None:

@@ -63,9 +63,6 @@ DEFAULT_CONN_ID = "census_default"
 TRIGGER_FAILED = "__fail__"
 """The method that Airflow resumes with when it has given up a trigger."""
 
-TIMEOUT_NOTE = "Give it more time, or find out in Census what holds it up."
-"""What to do about a timeout that is Airflow's."""
-
 SUMMARY_KEY = "sync_run_summary"
 """The XCom that says how the run ended, in a sentence and in numbers."""
 
@@ -270,8 +267,8 @@ class WaitsForSyncRun(_Task):
         try:
             yield
         except CensusAuthError as error:
-            self._details = [_abandoned(waiter)]
-            error.args = (f"{error.args[0]} {_abandoned(waiter)} {self._url}".rstrip(),)
+            self._details = [waiter.abandoned]
+            error.args = (f"{error.args[0]} {waiter.abandoned} {self._url}".rstrip(),)
             raise
 
     def _wait_or_defer(
@@ -410,17 +407,13 @@ class WaitsForSyncRun(_Task):
 
     def _timed_out(self, waiter: RunWaiter[Any], kind: str) -> Any:
         """Leave a run whose wait is over, and say how far it was."""
-        abandoned, seen = self._abandon(waiter, kind), ""
+        abandoned = self._abandon(waiter, kind)
         if waiter.run is not None:
-            name = self._name_of(waiter.run)
-            seen = f": {waiter.last_progress}" + (f" · {name}" if name else "")
             self._url = sync_runs.browser_url(self.hook.settings.base_url, waiter.run)
         limit = self.execution_timeout if kind == "execution_timeout" else timedelta(seconds=self.timeout)
-        within = f" within {wording.span(limit.total_seconds())}" if limit else ""
         error: Any = AirflowTaskTimeout if kind == "execution_timeout" else self.timeout_error
-        ended = f"{waiter} has not ended{within} ({kind}){seen}."
-        timed_out = error(f"{ended} {abandoned} {self._url}".rstrip())
-        timed_out.__notes__ = getattr(timed_out, "__notes__", [TIMEOUT_NOTE])
+        timed_out = error(f"{reporting.out_of_time(waiter, kind, limit)} {abandoned} {self._url}".rstrip())
+        timed_out.__notes__ = getattr(timed_out, "__notes__", [reporting.TIMEOUT_NOTE])
         return timed_out
 
     def _abandon(self, waiter: RunWaiter[Any], kind: str) -> str:
@@ -429,7 +422,7 @@ class WaitsForSyncRun(_Task):
 
         :param kind: which of the two timeouts was reached.
         """
-        return _abandoned(waiter)
+        return waiter.abandoned
 
     def _finish(self, context: Context, run: Run) -> Run | None:
         """
@@ -468,8 +461,3 @@ class WaitsForSyncRun(_Task):
     def _as_raised(self, error: CensusSyncRunError) -> CensusSyncRunError:
         """Give the error that this task raises for a run that ended badly."""
         return error
-
-
-def _abandoned(waiter: Waiter[Any]) -> str:
-    """Say what becomes of something that nobody waits for any more."""
-    return f"{waiter.if_abandoned[0].upper()}{waiter.if_abandoned[1:]}."

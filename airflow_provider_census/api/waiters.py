@@ -118,6 +118,11 @@ class Waiter(ABC, Generic[T]):
     def __str__(self) -> str:
         return self.name[0].upper() + self.name[1:]
 
+    @property
+    def abandoned(self) -> str:
+        """Say what becomes of it if nobody waits any more."""
+        return f"{self.if_abandoned[0].upper()}{self.if_abandoned[1:]}."
+
     @abstractmethod
     def poll(self) -> Flow[T]:
         """Poll once."""
