@@ -118,6 +118,7 @@ def test_a_task_that_waits_reports_what_was_read_and_written_and_how_much(
         "records_updated": 995,
         "records_failed": 3,
         "records_invalid": 2,
+        "sync_name": "Rejected records → user",
     }
     by_name = [path for path in requested(census) if path.startswith("syncs/")]
     assert set(by_name) == {"syncs/55"}

@@ -398,6 +398,8 @@ class CensusHook(Operations, OldMethods, BaseHook):
         try:
             sources = self.run(replace(endpoints.list_sources(), retry=False))
         except (CensusError, AirflowException) as error:
+            if getattr(error, "connection", ""):  # the form tests one with an id that nobody has given it
+                error.connection = replace(self.settings, connection_id="").name  # type: ignore[union-attr]
             return False, str(error)
         return True, f"Connected to {self.settings.base_url}: the API token sees {len(sources)} sources."
 

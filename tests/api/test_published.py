@@ -459,7 +459,7 @@ def test_how_a_run_has_ended(run: dict[str, Any], ended: str | None) -> None:
         (404, {"status": 404}, "no message"),
         (404, b"", "no message"),
         (400, {"status": "error", "message": "Failed to refresh source columns"}, "Failed to refresh"),
-        (410, {"status": "error", "message": "Gone."}, "Gone."),
+        (410, {"status": "error", "message": "Gone."}, "Gone"),
         (422, {"status": "unprocessable", "message": "operation is missing"}, "operation is missing"),
         (502, b"<html><h1>Bad Gateway</h1></html>", "Bad Gateway"),
         (200, {"status": 404}, "no message"),

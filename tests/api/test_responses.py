@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -105,7 +106,7 @@ def test_a_refusal_is_an_error_in_census_words(
     assert (error.status_code, error.method, error.path) == (status, "GET", "/sources/4")
     assert words in error.message
     assert error.message.rstrip(".") in str(error)
-    assert "GET /sources/4 was answered with HTTP" in str(error)
+    assert re.fullmatch(r"HTTP \d+: .* \(GET /sources/4\)\.", str(error))
     assert not error.unusable
 
 

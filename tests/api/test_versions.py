@@ -217,7 +217,7 @@ def test_a_rejected_token_names_the_kind_that_is_taken_and_where_to_make_it(
     version: str, status: int
 ) -> None:
     text = error_text(version, status)
-    assert f"HTTP {status}: No; API {version} takes " in text
+    assert f"HTTP {status}: No (GET /syncs/52); API {version} takes " in text
     assert KINDS[version] in text
     assert PLACES[version] in text
     assert ("app-eu.getcensus.com" in text) == (status == 401)
@@ -240,7 +240,7 @@ def test_after_the_end_of_v1_an_error_says_what_to_do(status: int, body: bytes) 
 def test_what_is_not_there() -> None:
     for version in VERSIONS:
         assert "check the id" in error_text(version, 404)
-        assert error_text(version, 410).endswith("HTTP 410: No.")
+        assert error_text(version, 410).startswith("HTTP 410: No (")
 
 
 @pytest.mark.parametrize(
@@ -272,4 +272,4 @@ def test_the_notice_of_the_end_is_short_and_says_what_to_do(now: float, begins: 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("status", [400, 409, 422, 429, 500, 503])
 def test_other_errors_are_left_as_they_are(version: str, status: int) -> None:
-    assert error_text(version, status) == f"GET /syncs/52 was answered with HTTP {status}: No."
+    assert error_text(version, status) == f"HTTP {status}: No (GET /syncs/52)."

@@ -482,7 +482,7 @@ def test_it_waits_until_there_is_a_run_that_has_ended_and_logs_the_way_there() -
         f"There is not yet {name}.",
         f"The connection broke. Still waiting for {name}.",
         "Census responds again, after 3 s.",
-        "working, for 2 s · sync 52, run 93",
+        "for 2 s, working · sync 52, run 93",
     ]
 
 
@@ -497,7 +497,7 @@ def test_pages_that_do_not_lead_to_their_end_are_polled_again() -> None:
     ("response", "words"),
     [
         (Page(OLD), "there is none yet"),
-        (Page([run_at(3, 93, "working")]), "sync run 93 keeps running"),
+        (Page([run_at(3, 93, "working")]), "sync run 93 keeps running in Census"),
     ],
     ids=["none", "one that is running"],
 )

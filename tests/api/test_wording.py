@@ -52,12 +52,12 @@ def counted(**fields: Any) -> dict[str, Any]:
         (
             counted(records_processed=60, created_at="2026-01-31T12:00:00Z"),
             HALF_PAST,
-            "60 %, 60 of 100 records, working, for 30 min, about 20 min left",
+            "60 %, 60 of 100 records, for 30 min, about 20 min left, working",
         ),
         (
             counted(records_processed=2, created_at="2026-01-31T12:00:00Z"),
             HALF_PAST,
-            "2 %, 2 of 100 records, working, for 30 min",
+            "2 %, 2 of 100 records, for 30 min, working",
         ),
         (counted(created_at="2026-01-31T13:00:00Z"), HALF_PAST, "90 %, 90 of 100 records, working"),
     ],

@@ -53,7 +53,7 @@ def rejection(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("AIRFLOW_CONN_WRONG", json.dumps({**fields, "extra": extra}))
     works, sentence = CensusHook("wrong").test_connection()
     assert not works
-    assert sentence.startswith("GET /sources was answered with HTTP 401: API v2 takes ")
+    assert sentence.startswith(f"Census ({census.url}, {DEFAULT_VERSION}): HTTP 401: ")
     assert sentence.endswith(".")
     assert ". " not in sentence
     return sentence

@@ -114,7 +114,10 @@ def test_the_test_button_says_that_the_token_was_rejected(
 ) -> None:
     works, sentence = connect(monkeypatch, host=census.url).test_connection()
     assert not works
-    assert "HTTP 401: the token is missing or not the sandbox's; API v1 takes the API key" in sentence
+    assert (
+        "HTTP 401: the token is missing or not the sandbox's (GET /sources); API v1 takes the API key"
+        in sentence
+    )
     assert sentence.endswith(
         "; the region must be that of the host, app-eu.getcensus.com for the EU, else app.getcensus.com."
     )
@@ -138,7 +141,7 @@ def test_the_test_button_tries_once(census: Sandbox, monkeypatch: pytest.MonkeyP
 def test_the_test_button_says_that_the_host_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     works, sentence = connect(monkeypatch, host="census.invalid").test_connection()
     assert not works
-    assert sentence.startswith("GET /sources to https://census.invalid failed: ")
+    assert sentence.startswith("Census (https://census.invalid, v1): ")
     assert TOKEN not in sentence
 
 
@@ -149,7 +152,7 @@ def test_the_test_button_says_that_nobody_responded_in_time(monkeypatch: pytest.
         works, sentence = hook.test_connection()
     assert (works, sentence) == (
         False,
-        f"GET /sources to http://127.0.0.1:{port} failed: no response within 0.2 s.",
+        f"Census (http://127.0.0.1:{port}, v1): no response within 0.2 s (GET /sources).",
     )
 
 

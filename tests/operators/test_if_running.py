@@ -173,7 +173,7 @@ def test_it_fails_and_names_the_run(run_task: RunTask, census: Sandbox, wait: bo
     done = run_task(CensusTriggerSyncOperator, sync_id=57, if_running="fail", wait_for_completion=wait)
     assert done.state == "failed"
     assert type(done.error) is CensusError
-    assert f"Sync 57 is running already: run {others}, started " in str(done.error)
+    assert f"Running already: run {others}, started " in str(done.error)
     assert f"{census.url}/syncs/57/history?sync_run_id={others}" in str(done.error)
     assert census.triggers == []
     assert done.xcom("sync_run_id") is None
@@ -314,7 +314,7 @@ def test_nobody_elses_run_is_cancelled_when_the_time_is_over(
     assert type(done.error) is (CensusTimeoutError if limit == "timeout" else AirflowTaskTimeout)
     if if_running == "wait" and (deferrable or limit == "timeout"):
         assert "Another run of sync 57 has not ended within" in str(done.error)
-        assert "It keeps running, and no run was started in Census." in str(done.error)
+        assert "It keeps running in Census, and no run was started." in str(done.error)
     assert (census.triggers, census.cancels) == ([], [])
 
 
@@ -456,7 +456,7 @@ def test_what_another_release_deferred_is_resumed(census: Sandbox) -> None:
         (
             {"event": "error", "message": "No!"},
             CensusError,
-            "another run of sync 57 ended early, it keeps running, and no run was started: No!",
+            "another run of sync 57 ended early, it keeps running in Census, and no run was started: No!",
         ),
         ({"event": "ascended"}, CensusError, "ascended"),
     ],
@@ -520,7 +520,7 @@ class FailsOnceItWaits(Log):
 
     def info(self, message: str, *values: Any) -> None:
         super().info(message, *values)
-        if "is running already" in self.lines[-1][1]:
+        if "Running already" in self.lines[-1][1]:
             self.census.fail_next(12, status=502, path="/api/v1/syncs/52/sync_runs")
 
 
@@ -533,7 +533,7 @@ def test_an_outage_while_another_run_is_running_is_not_the_end(
     monkeypatch.setattr(CensusTriggerSyncOperator, "log", log)
     done = run_task(CensusTriggerSyncOperator, sync_id=52, if_running="wait", deferrable=deferrable)
     assert done.state == "success"
-    assert log.count("is running already") == 1
+    assert log.count("Running already") == 1
     assert triggered(census) == [52]
 
 

@@ -125,7 +125,7 @@ def test_a_response_that_breaks_off_is_one_line_without_an_http_status(send: Sen
     with Server(reply) as server, pytest.raises(CensusConnectionError) as caught:
         send(GET, server.url, timeout=5)
     message = caught.value.args[0]
-    assert message.startswith(f"GET /sync_runs/94 to {server.url} failed: ")
+    assert message.endswith(" (GET /sync_runs/94).")
     assert "\n" not in message
     assert "400" not in message.replace(server.url, "")
     assert not message.endswith("..")
@@ -234,7 +234,9 @@ def test_no_complete_response_is_an_error_that_knows_the_request_was_sent(
     with Server(reply) as server, pytest.raises(CensusConnectionError) as caught:
         send(TRIGGER, server.url, timeout=0.2 if words else 30)
     assert caught.value.sent
-    assert str(caught.value).startswith(f"POST /syncs/52/trigger to {server.url} failed: ")
+    assert re.match(
+        rf"connection '\w+' \({server.url}, v1\): .* \(POST /syncs/52/trigger\)\.$", str(caught.value)
+    )
     assert words in str(caught.value)
     assert len(server.received) == 1
 
@@ -248,14 +250,14 @@ def nobody() -> str:
 
 def test_a_refused_connection_is_an_error_that_knows_nothing_was_sent(send: Send, nobody: str) -> None:
     with pytest.raises(
-        CensusConnectionError, match=f"to {nobody} failed: .*refused|Connect call failed"
+        CensusConnectionError, match=rf"{nobody}, v1\): .*(refused|Connect call failed)"
     ) as caught:
         send(TRIGGER, nobody)
     assert not caught.value.sent
 
 
 def test_an_unknown_host_is_an_error_that_knows_nothing_was_sent(send: Send) -> None:
-    with pytest.raises(CensusConnectionError, match=r"to https://census\.invalid failed: ") as caught:
+    with pytest.raises(CensusConnectionError, match=r"https://census\.invalid, v1\): ") as caught:
         send(TRIGGER, "census.invalid")
     assert not caught.value.sent
 
@@ -372,9 +374,10 @@ def test_each_retry_is_one_line_in_the_log(
     with Server(response({"message": "busy"}, 429, Retry_After="7"), RESET, OK) as server:
         send(CANCEL, server.url, attempts=5)
     busy, broken = lines
-    assert re.search(r"^WARNING POST /sync_runs/94/cancel .* 429: busy.* 1 of 5.* 7\.\d s", busy)
+    assert re.search(r"^WARNING HTTP 429: busy \(POST /sync_runs/94/cancel\).* 1 of 5.* 7\.\d s", busy)
     assert re.search(
-        rf"^WARNING POST /sync_runs/94/cancel to {server.url} failed: .* 2 of 5.* \d\.\d s", broken
+        rf"^WARNING connection '\w+' \({server.url}, v1\): .* \(POST .*/cancel\).* 2 of 5.* \d\.\d s",
+        broken,
     )
     assert TOKEN not in "".join(lines)
 
