@@ -4,15 +4,23 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.common.compat.sdk import (
+    AirflowNotFoundException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+)
 
 from airflow_provider_census.api import wording
 from airflow_provider_census.api.sync_runs import browser_url, count, outcome
 from airflow_provider_census.exceptions import CensusError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import timedelta
 
     from airflow_provider_census.api.flow import Log
@@ -151,7 +159,31 @@ def out_of_time(waiter: RunWaiter[Any], kind: str, limit: timedelta | None) -> s
     return f"{waiter} has not ended{within} ({kind}){seen}."
 
 
-def failure(error: BaseException, url: str, details: Iterable[str], log: Any) -> None:
+@contextmanager
+def told(log: Any, known: Callable[[], tuple[str, Sequence[str]]]) -> Iterator[None]:
+    """
+    Say in the log why a task fails or is skipped, before Airflow does.
+
+    :param known: tells where to go on reading, and further lines.
+    """
+    try:
+        yield
+    except AirflowSkipException as skipped:
+        if skipped.__cause__ is not None:  # else that has been said
+            skip(skipped.__cause__, known()[0], log)
+        raise
+    except (
+        CensusError,
+        ValueError,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+        AirflowTaskTimeout,
+    ) as error:
+        failure(error, *known(), log)
+        raise
+
+
+def failure(error: BaseException, url: str, details: Sequence[str], log: Any) -> None:
     """
     Say in the log why a task will fail, before Airflow shows the exception, whose notes its UI leaves out.
 

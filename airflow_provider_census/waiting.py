@@ -16,12 +16,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
-from airflow.providers.common.compat.sdk import (
-    AirflowNotFoundException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    AirflowTaskTimeout,
-)
+from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_provider_census import reporting
@@ -40,6 +35,7 @@ from airflow_provider_census.utils import early_resume, stats, xcom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from airflow.providers.common.compat.sdk import BaseOperator, Context
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -145,24 +141,9 @@ class WaitsForSyncRun(_Task):
             name=self._sync_name or "",
         )
 
-    @contextmanager
-    def _reported(self) -> Iterator[None]:
+    def _reported(self) -> AbstractContextManager[None]:
         """Say in the log why the task fails or is skipped, before Airflow does."""
-        try:
-            yield
-        except AirflowSkipException as skip:
-            if skip.__cause__ is not None:
-                reporting.skip(skip.__cause__, self._url, self.log)
-            raise
-        except (
-            CensusError,
-            ValueError,
-            AirflowNotFoundException,
-            AirflowSensorTimeout,
-            AirflowTaskTimeout,
-        ) as error:
-            reporting.failure(error, self._url, self._details, self.log)
-            raise
+        return reporting.told(self.log, lambda: (self._url, self._details))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume, also after Airflow gave up the trigger: what the run has become counts, not who saw it."""
@@ -172,7 +153,7 @@ class WaitsForSyncRun(_Task):
         with self._reported():
             if next_method == TRIGGER_FAILED:
                 return self._resume_without_event(context, next_kwargs)
-            return super().resume_execution(next_method, next_kwargs, context)
+            return super().resume_execution(next_method, self._fit(next_method, next_kwargs), context)
 
     @abstractmethod
     def _resume_without_event(self, context: Context, failure: dict[str, Any] | None) -> Any:
