@@ -139,7 +139,7 @@ def test_a_run_from_before_is_no_run(
     if not options:
         assert [type(error) for error in done.raised["task"]] == [AirflowSensorTimeout]
     if mode == "deferred" and not options:
-        assert "There is none yet in Census." in str(done.error)
+        assert "There is none yet." in str(done.error)
     assert done.link().endswith("/syncs/58")
 
 
@@ -384,7 +384,7 @@ def test_a_run_that_has_ended_meanwhile_counts_more_than_the_event(census: Sandb
         (
             {"event": "timeout"},
             AirflowSensorTimeout,
-            r"within 16 min 40 s \(timeout\). There is none yet in Census",
+            r"within 16 min 40 s \(timeout\). There is none yet",
         ),
         ({"event": "error", "message": "No!"}, CensusError, "ended early, there is none yet: No!"),
         ({"event": "ascended"}, CensusError, "ascended"),
