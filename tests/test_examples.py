@@ -33,7 +33,7 @@ from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.sync_runs import summary
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.links.census import CensusSyncRunLink
-from airflow_provider_census.sandbox import Sandbox
+from airflow_provider_census.sandbox import Sandbox, completes, rejects
 from airflow_provider_census.sensors import base as sensors
 
 EXAMPLES = Path(__file__).parent.parent / "example_dags"
@@ -369,6 +369,26 @@ def test_workspaces(examples: Any, run_dag: RunDag, census: Sandbox, monkeypatch
     assert link(run, dag, "sync[1]") == address(europe, 52, europe.triggers[0].sync_run_id)
     names = {task.rendered_map_index for task in run.get_task_instances()}
     assert names == {"census_default, sync 58", "census_eu, sync 52"}
+
+
+@pytest.mark.parametrize(("rejected", "state"), [(0, "success"), (250, "failed")])
+def test_rejected(
+    examples: Any, run_dag: RunDag, census: Sandbox, warehouse: Path, rejected: int, state: str
+) -> None:
+    census.add_sync(90, rejects(rejected, records=1000) if rejected else completes())
+    for _ in range(2):
+        run = run_dag(examples["census_rejected"], run_conf={"sync_id": 90})
+        assert outcome(run) == {"sync": state, "store": "success"}
+    ids = [trigger.sync_run_id for trigger in census.triggers]
+    with sqlite3.connect(warehouse) as database:
+        stored = database.execute(
+            "SELECT sync_run_id, identifier, reason, record FROM rejected_records"
+        ).fetchall()
+    assert [row[0] for row in stored] == [each for each in ids for _ in range(rejected)]
+    assert all(reason for _, _, reason, _ in stored)
+    assert all(json.loads(record)["external_id"] == identifier for _, identifier, _, record in stored)
+    asked = [path for _, path in census.requests if path.endswith(f"/{ids[0]}/records")]
+    assert len(asked) == (4 if rejected else 1), "a page for the log, and three for the table"
 
 
 def test_alerts(examples: Any, run_dag: RunDag, census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
