@@ -161,6 +161,12 @@ def test_the_four_commands(census: Sandbox, census_commands: Run) -> None:
     ]
     assert {run["status"] for run in runs} == {"completed", "failed"}
     assert runs[0]["records_updated"] == "1"
+    assert [(run["started_by"], run["duration"]) for run in runs] == [
+        ("Manual", "1 min 22 s"),
+        ("Manual", "1 min 13 s"),
+        ("Manual", "1 min 21 s"),
+    ]
+    assert [run["reason"].partition(":")[0] for run in runs] == ["", "JSON_ARRAY_ERROR", ""]
     assert by_label == []
     (status,), (started,), (full,), (cancelled,) = others
     run = hook.get_sync_run(93)

@@ -125,13 +125,18 @@ def other_run(run: Mapping[str, Any], now: float) -> str:
     """
     Describe a run that another one is blocked by: ``run 93, started 5 min ago by Schedule: 40 %, Sending``.
 
+    Who or what started it stands in more words at the end, where Census has them.
+
     :param now: the time, in seconds since the epoch.
     """
     begun = time_range(run, "created_at")
     when = f" {span(now - begun[0])} ago" if begun is not None and now > begun[0] else ""
     by = f" by {starter(run)}" if starter(run) else ""
     started = f", started{when}{by}" if when or by else ""
-    return f"run {plain(run.get('id'), 50)}{started}: {progress(run)}"
+    reason = run.get("sync_trigger_reason")
+    detail = reason.get("ui_detail") if isinstance(reason, dict) else None
+    who = f" ({plain(detail, 2 * MAX_NAME)})" if detail else ""
+    return f"run {plain(run.get('id'), 50)}{started}: {progress(run)}{who}"
 
 
 def trouble(error: CensusError) -> str:

@@ -10,6 +10,8 @@ import pytest
 from flow_helpers import sync_run
 
 from airflow_provider_census.api import wording
+from airflow_provider_census.api.syncs import own_schedule
+from airflow_provider_census.exceptions import CensusConnectionError
 
 NOON = 1_769_860_800.0  # 2026-01-31T12:00:00Z
 HALF_PAST = NOON + 1800
@@ -99,11 +101,48 @@ def test_the_name_of_a_sync(sync: Any, name: str) -> None:
             "run 94, started 30 min ago by Manual: working",
         ),
         ({"sync_trigger_reason": "odd"}, "run 94: working"),
+        (
+            {
+                "sync_trigger_reason": {
+                    "ui_tag": "Manual",
+                    "ui_detail": "Manually triggered by ada@example.com",
+                }
+            },
+            "run 94, started by Manual: working (Manually triggered by ada@example.com)",
+        ),
     ],
 )
 def test_another_run(fields: dict[str, Any], words: str) -> None:
     run = {"id": 94, "sync_id": 52, "status": "working", **fields}
     assert wording.other_run(run, HALF_PAST) == words
+
+
+@pytest.mark.parametrize(
+    ("sync", "schedule"),
+    [
+        ({}, ""),
+        ({"schedule_frequency": "never"}, ""),
+        ({"schedule_frequency": "hourly"}, "hourly"),
+        ({"mode": {"type": "live"}}, "live"),
+        ({"mode": {"type": "triggered", "triggers": {"schedule": {"frequency": "daily"}}}}, "on a schedule"),
+        ({"mode": {"type": "triggered", "triggers": {"dbt_cloud": {}}}}, ""),
+        ({"triggers": {"schedule": {"frequency": "daily"}}}, "on a schedule"),
+        ({"mode": "odd", "triggers": []}, ""),
+        ({"schedule_frequency": "a\n::group::b"}, "a : :group: :b"),
+    ],
+)
+def test_the_schedule_that_a_sync_has_of_its_own(sync: dict[str, Any], schedule: str) -> None:
+    assert own_schedule(sync) == schedule
+
+
+@pytest.mark.parametrize("connection", ["", "connection 'x' (https://app.getcensus.com, v2)"])
+def test_an_outage_begins_with_what_it_is(connection: str) -> None:
+    error = CensusConnectionError("Connection refused (GET /sync_runs/94).", sent=False)
+    error.connection = connection
+    assert wording.trouble(error) == "Connection refused (GET /sync_runs/94)" + (
+        f" · {connection}" if connection else ""
+    )
+    assert str(error).startswith(connection)
 
 
 def rejected(identifier: str, message: str | None) -> Any:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import subprocess
 import sys
 from functools import cached_property
@@ -237,3 +238,26 @@ def test_digits_are_a_port(
     monkeypatch.setattr(BaseHook, "get_connection", classmethod(of_a_backend))
     ask(CensusHook())
     assert len(census.requests) == 1
+
+
+@pytest.mark.parametrize("read", ["on a worker", "on an event loop"])
+def test_a_short_extra_field_is_no_secret_that_airflow_warns_of(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, read: str
+) -> None:
+    maskers = [logging.getLogger(name) for name in connection.MASKERS]
+
+    class Masks(CensusHook):
+        @classmethod
+        def get_connection(cls, conn_id: str) -> Any:
+            for masker in maskers:
+                masker.warning("Skipping masking for a secret as it's too short (<%d chars)", 5)
+                masker.warning("Another matter")
+            return CensusHook.get_connection(conn_id)
+
+    if read == "on a worker":
+        assert Masks().settings.token == census.token
+    else:
+        assert asyncio.run(Masks().asettings()).token == census.token
+    maskers[0].warning("Skipping masking for a secret as it's too short (<%d chars)", 5)
+    said = [record.getMessage() for record in caplog.records if record.name in connection.MASKERS]
+    assert [words.partition(" ")[0] for words in said] == ["Another", "Another", "Skipping"]
