@@ -68,7 +68,13 @@ def test_every_outlet_gets_the_run(
     assert (uri, other) == ("census://app.getcensus.com/syncs/52", "x-table://warehouse/users")
     times = {key: extra.pop(key) for key in ("created_at", "completed_at")}
     assert all(times.values())
+    message = extra["message"]
+    assert message.endswith(
+        f": 1000 updated, 0 rejected, 0 invalid · Completes → user (sync 52, run {trigger.sync_run_id})"
+    )
     assert extra == {
+        "message": message,
+        "sync_name": "Completes → user",
         "sync_id": 52,
         "sync_run_id": trigger.sync_run_id,
         "outcome": "completed",
