@@ -105,7 +105,7 @@ def progress(run: Mapping[str, Any], now: float | None = None) -> str:
     elif done:
         parts.append(f"{done} records")
     begun = None if now is None else time_range(run, "created_at")
-    if now is not None and begun is not None and now > begun[0]:
+    if now is not None and begun is not None and now >= begun[0] + 1:
         elapsed = now - begun[0]
         parts.append(f"for {span(elapsed)}")
         if 5 <= share < 100 and elapsed > 20:

@@ -245,7 +245,7 @@ def test_the_graph_goes_green_and_the_link_leads_to_the_run(
 
 
 def test_the_log_tells_why_a_run_failed(
-    page: Page, airflow3: Airflow, census: Sandbox, census_default: None, picture: Any
+    page: Page, airflow3: Airflow, census: Sandbox, census_default: None
 ) -> None:
     trigger(page, airflow3, "failing", 53)
     expect(page.get_by_text("Failed", exact=True).first).to_be_visible(timeout=RUN_LIMIT)
@@ -255,7 +255,79 @@ def test_the_log_tells_why_a_run_failed(
     expect(error).to_contain_text("JSON_ARRAY_ERROR: The array")
     expect(error).to_contain_text(f"{census.url}/syncs/53/history?sync_run_id={started.sync_run_id}")
     assert census.personal_access_token not in page.content()
-    page.keyboard.press("w")  # wraps the lines
-    page.keyboard.press("t")  # leaves out when they were written
-    error.click()  # folds the traceback
-    picture("log", 780, 1500)
+
+
+@pytest.mark.parametrize(
+    ("name", "sync_id", "ends", "lines"),
+    [
+        ("log-success", 52, "Success", ["Completed in ", "1000 updated, 0 rejected, 0 invalid"]),
+        (
+            "log",
+            53,
+            "Failed",
+            [
+                "JSON_ARRAY_ERROR: The array field being used does not",
+                "/syncs/53/history?sync_run_id=",
+                "What to do: A retry may help: it starts another run of the sync.",
+            ],
+        ),
+        (
+            "log-rejected",
+            55,
+            "Success",
+            [
+                "5 records rejected or invalid.",
+                "995 updated, 3 rejected, 2 invalid",
+                "INVALID_EMAIL: the e-mail address is not valid",
+                "The primary identifier is null",
+            ],
+        ),
+    ],
+)
+def test_the_log_is_read_without_scrolling_sideways(
+    page: Page,
+    airflow3: Airflow,
+    census: Sandbox,
+    census_default: None,
+    picture: Any,
+    name: str,
+    sync_id: int,
+    ends: str,
+    lines: list[str],
+) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    trigger(page, airflow3, name, sync_id)
+    expect(page.get_by_text(ends, exact=True).first).to_be_visible(timeout=RUN_LIMIT)
+    open_task(page, airflow3, name)
+    for words in lines:
+        line = page.get_by_text(words).first
+        expect(line).to_be_visible()
+        assert is_in_view(line, words), f"{words!r} is beyond the edge"
+    if ends == "Failed":
+        page.get_by_text("CensusSyncRunFailed:").click(position={"x": 5, "y": 5})  # folds the traceback
+    picture(name, 560, 1440)
+
+
+def is_in_view(line: Locator, words: str) -> bool:
+    """Whether words of a line are all within the window, and within what scrolls in it."""
+    return bool(
+        line.evaluate(
+            """(line, words) => {
+                const texts = document.createTreeWalker(line, NodeFilter.SHOW_TEXT);
+                while (texts.nextNode()) {
+                    const begin = texts.currentNode.data.indexOf(words);
+                    if (begin < 0) continue;
+                    const range = document.createRange();
+                    range.setStart(texts.currentNode, begin);
+                    range.setEnd(texts.currentNode, begin + words.length);
+                    let edge = innerWidth;
+                    for (let box = line; box; box = box.parentElement)
+                        if (getComputedStyle(box).overflowX !== "visible")
+                            edge = Math.min(edge, box.getBoundingClientRect().right);
+                    return range.getBoundingClientRect().right <= edge;
+                }
+                return false;
+            }""",
+            words,
+        )
+    )
