@@ -23,7 +23,7 @@ from airflow_provider_census import reporting
 from airflow_provider_census.api import sync_runs, wording
 from airflow_provider_census.api.criteria import SuccessCriteria, evaluate
 from airflow_provider_census.api.polling import WaitOptions
-from airflow_provider_census.api.validation import TEN_YEARS, check_id, check_name
+from airflow_provider_census.api.validation import TEN_YEARS, check_id, check_name, take_arguments
 from airflow_provider_census.exceptions import (
     CensusAuthError,
     CensusError,
@@ -97,6 +97,7 @@ class WaitsForSyncRun(_Task):
     joined = False
     timeout: Any
     timeout_error: type[Exception]
+    _checked: Mapping[str, tuple[Any, Any]] = MappingProxyType({})
     _waiting_since: float | None = None
     _killed = False
     _stored: Mapping[str, Any] = MappingProxyType({})
@@ -115,6 +116,10 @@ class WaitsForSyncRun(_Task):
         """Make the hook of what the module of the task has under that name, or a test puts there."""
         made: CensusHook = import_module(self._hook_module).CensusHook(self.census_conn_id)
         return made
+
+    def _take_arguments(self) -> None:
+        """Replace the arguments by what they count as; what was checked in the DAG file is not again."""
+        take_arguments(self, self.checks, self._checked)
 
     def _check_hook(self) -> None:
         """

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from airflow_provider_census.api.cleaning import MAX_DEPTH, MAX_EXCERPT, cut, plain, redact, storable
@@ -25,6 +25,9 @@ from airflow_provider_census.exceptions import (
     CensusNotFoundError,
     CensusRateLimitError,
 )
+
+if TYPE_CHECKING:
+    from airflow_provider_census.api.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -128,17 +131,11 @@ class Page(Generic[T]):
     total: int | None = None
 
 
-def parse(
-    request: Request[T],
-    response: HTTPResponse,
-    hints: Mapping[int, str] | None = None,
-    connection: str = "",
-) -> Response[T]:
+def parse(request: Request[T], response: HTTPResponse, settings: Settings | None = None) -> Response[T]:
     """
     Take a response to what its request declared as such.
 
-    :param hints: what to say to a person besides an HTTP status; an error appends it after a semicolon.
-    :param connection: the name of the connection, which a rejected token is a matter of.
+    :param settings: of the connection, for what an error says of it besides Census' own words.
     :raises CensusApiError: for everything else, with the HTTP status, Census' own words, method and path.
     """
     body, flaw = _decode(response)
@@ -151,8 +148,10 @@ def parse(
             problem = _redirect(response)
         else:
             problem = _message(body) or _excerpt(response.body) or "no message"
-        error = _error(request, response, status, problem, hint=(hints or {}).get(status, ""))
-        error.connection = connection if isinstance(error, CensusAuthError) else ""
+        hint = settings.hints.get(status, "") if settings is not None else ""
+        error = _error(request, response, status, problem, hint=hint)
+        if settings is not None and isinstance(error, CensusAuthError):
+            error.connection = settings.name
         raise error
     if body is not None:
         try:

@@ -69,28 +69,42 @@ def is_literal(value: object) -> bool:
     return not hasattr(value, "resolve") or isinstance(value, os.PathLike)
 
 
-def check_literals(task: object, checks: Mapping[str, Check]) -> None:
+def check_literals(task: object, checks: Mapping[str, Check]) -> dict[str, tuple[Any, Any]]:
     """
     Check what a DAG file gives itself, and leave it as it is.
 
+    :returns: by argument, each value that was checked, and what it counts as.
     :raises ValueError: if a value cannot be used.
     """
+    checked: dict[str, tuple[Any, Any]] = {}
     for argument, check in checks.items():
-        if is_literal(value := getattr(task, argument)):
-            check(argument, value)
+        value = getattr(task, argument)
+        try:
+            checked[argument] = value, check(argument, value)
+        except ValueError:
+            if is_literal(value):
+                raise
+    return checked
 
 
-def take_arguments(task: object, checks: Mapping[str, Check]) -> None:
+def take_arguments(
+    task: object, checks: Mapping[str, Check], checked: Mapping[str, tuple[Any, Any]] | None = None
+) -> None:
     """
     Replace the arguments of a task that runs by what they count as.
 
+    :param checked: what :func:`check_literals` gave; a value that is still the same is not checked again.
     :raises ValueError: if a value cannot be used.
     """
     for argument, check in checks.items():
         value = getattr(task, argument)
-        if isinstance(value, str) and NUMBER.fullmatch(value):
-            value = float(value)
-        setattr(task, argument, check(argument, value))
+        known = (checked or {}).get(argument)
+        if known is not None and known[0] is value:
+            counts_as = known[1]
+        else:
+            is_number = isinstance(value, str) and NUMBER.fullmatch(value)
+            counts_as = check(argument, float(value) if is_number else value)
+        setattr(task, argument, counts_as)
 
 
 def optional(check: Check) -> Check:
@@ -269,6 +283,8 @@ def to_bool(argument: str, value: object) -> bool:
 
     :raises ValueError: if it is neither true nor false.
     """
+    if isinstance(value, bool):
+        return value
     words = {"true": True, "false": False}
     word = str(plain(value)).strip().lower()  # also a bool of NumPy's
     if word not in words:

@@ -26,7 +26,6 @@ from airflow_provider_census.api.validation import (
     check_sync,
     is_literal,
     optional,
-    take_arguments,
     to_bool,
     to_seconds,
 )
@@ -177,7 +176,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         self.if_running = if_running
         self.log_rejected_records = log_rejected_records
         # Refused when Airflow reads the DAG file, if it gives them itself.
-        check_literals(self, self.checks)
+        self._checked = check_literals(self, self.checks)
         check_sync(sync_id, sync_label)
         if is_literal(census_conn_id):
             check_name("census_conn_id", census_conn_id)
@@ -220,7 +219,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
     def execute(self, context: Context) -> int | None:
         """Start the sync, and wait for the run if asked to."""
         with self._reported():
-            take_arguments(self, self.checks)
+            self._take_arguments()
             self._skips = 0
             sync_id = self._find_sync_id()
             self._publish(context, sync_url(self.hook.settings.base_url, sync_id))
@@ -237,7 +236,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         """Resume after the triggerer: start the sync, of which no other run is running any more."""
         from airflow_provider_census.triggers.base import WaitEvent
 
-        take_arguments(self, self.checks)
+        self._take_arguments()
         sync_id = sync_id or self._find_sync_id()
         self._raise_unless_ended(self._idle_waiter(sync_id), WaitEvent.parse(event, run_known=False))
         # The time that another run took says nothing of how long ours will.
@@ -250,7 +249,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         """Resume after the triggerer: read the run again, and evaluate it."""
         from airflow_provider_census.triggers.base import WaitEvent
 
-        take_arguments(self, self.checks)
+        self._take_arguments()
         joined = self._stored.get("joined") if joined is None else joined
         self.joined = self.if_running == "join" if joined is None else joined
         options = self._wait_options({**self._stored, **times})
@@ -261,7 +260,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
     def _resume_without_event(self, context: Context, failure: dict[str, Any] | None) -> int | None:
         from airflow_provider_census.triggers.base import WaitEvent
 
-        take_arguments(self, self.checks)
+        self._take_arguments()
         ti, options = context["ti"], self._wait_options({"started": None})  # which nobody knows any more
         event = WaitEvent.of_trigger_failure(failure, options.first_timeout)
         sync_run_id = ti.xcom_pull(task_ids=self.task_id, key=RUN_ID_KEY, map_indexes=ti.map_index)

@@ -31,7 +31,6 @@ from airflow_provider_census.api.validation import (
     is_literal,
     optional,
     plain,
-    take_arguments,
     to_bool,
     to_seconds,
 )
@@ -159,7 +158,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         self.log_rejected_records = log_rejected_records
         if is_literal(census_conn_id):
             check_name("census_conn_id", census_conn_id)
-        check_literals(self, self.checks)
+        self._checked = check_literals(self, self.checks)
         # What Airflow put there; another value, also of a cluster policy, is an interval that somebody wants.
         self._default_poke_interval = self.poke_interval if poke_interval is None else None
         if deferrable is True and is_literal(self.poke_interval):
@@ -191,7 +190,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
     def execute(self, context: Context) -> Run | None:
         """Wait for the run: in the triggerer if deferrable, else as Airflow's sensors do."""
         with self._reported():
-            take_arguments(self, self.checks)
+            self._take_arguments()
             if not self.deferrable:
                 return self._poke_until_it_has_ended(context)
             options = self._wait_options()
@@ -232,7 +231,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         """Resume after the triggerer: read the run again, and evaluate it."""
         from airflow_provider_census.triggers.base import WaitEvent
 
-        take_arguments(self, self.checks)
+        self._take_arguments()
         known = {**self._stored, **known}
         with self._as_a_sensor():
             wait_event = WaitEvent.parse(event, run_known=self.run_known)
@@ -242,7 +241,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
     def _resume_without_event(self, context: Context, failure: dict[str, Any] | None) -> Run | None:
         from airflow_provider_census.triggers.base import WaitEvent
 
-        take_arguments(self, self.checks)
+        self._take_arguments()
         with self._as_a_sensor():
             options = self._wait_options({"started": None})  # which nobody knows any more
             event = WaitEvent.of_trigger_failure(failure, options.first_timeout)

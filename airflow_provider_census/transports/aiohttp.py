@@ -158,7 +158,7 @@ class AiohttpTransport:
         except BaseException as error:  # noqa: BLE001 - a timeout of the task, a kill: it goes on as it is
             raise base.bare(error) from None
         else:
-            return responses.parse(request, response, settings.hints, settings.name)
+            return responses.parse(request, response, settings)
         raise lost  # out here, for the library's error holds the request, and that the token
 
     async def _exchange(self, request: Request[Any], credentials: Credentials) -> HTTPResponse:

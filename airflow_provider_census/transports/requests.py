@@ -9,7 +9,6 @@ import ssl
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
-from requests.auth import AuthBase
 from tenacity import Retrying
 from urllib3 import Timeout
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
@@ -29,18 +28,6 @@ if TYPE_CHECKING:
     from airflow_provider_census.api.settings import Settings
 
 T = TypeVar("T")
-
-
-class BearerAuth(AuthBase):
-    """Put the token on a request; an explicit auth object, which no ``.netrc`` can replace."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Put the token on this request."""
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
 
 
 class RequestsTransport:
@@ -63,9 +50,11 @@ class RequestsTransport:
         self.settings = settings
         self._process = os.getpid()
         self._session = Session()
+        self._session.headers["Authorization"] = f"Bearer {settings.token}"
         self._session.verify = base.ca_bundle()
         proxy = base.proxy(settings.base_url)
         self._session.proxies = {"http": proxy, "https": proxy} if proxy else {}
+        self._retry_policy = base.retry_policy(settings, self._log)
 
     def send(self, request: Request[T]) -> Response[T]:
         """
@@ -84,7 +73,7 @@ class RequestsTransport:
     def _send(self, request: Request[T]) -> Response[T]:
         settings = self.settings
         adapted = adapt(request, settings.api_version, settings.group_id)
-        return Retrying(**base.retry_policy(settings, self._log))(self._send_once, adapted)
+        return Retrying(**self._retry_policy)(self._send_once, adapted)
 
     def _renew(self) -> bool:
         """Read the connection again, for its token may be a new one; tell whether it is."""
@@ -108,7 +97,7 @@ class RequestsTransport:
         except BaseException as error:  # noqa: BLE001 - a timeout of the task, a kill: it goes on as it is
             raise base.bare(error) from None
         else:
-            return responses.parse(request, response, self.settings.hints, self.settings.name)
+            return responses.parse(request, response, self.settings)
         raise lost  # out here, for the library's error holds the request, and that the token
 
     def _exchange(self, request: Request[Any]) -> HTTPResponse:
@@ -119,7 +108,6 @@ class RequestsTransport:
             self.settings.api_url + request.path,
             params=dict(request.params),
             json=request.json,
-            auth=BearerAuth(self.settings.token),
             timeout=Timeout(total=self.settings.timeout),  # type: ignore[arg-type] # which requests takes
             allow_redirects=False,
             stream=True,

@@ -355,3 +355,19 @@ def test_what_a_dag_file_gives_is_checked_and_kept() -> None:
     task.timeout = "5"
     with pytest.raises(ValueError, match=r"^timeout must be"):
         validation.check_literals(task, ARGUMENTS)
+
+
+def test_what_was_checked_is_checked_anew_only_if_another_value_is_there() -> None:
+    asked: list[object] = []
+
+    def check(argument: str, value: object) -> float:
+        asked.append(value)
+        return validation.to_seconds(argument, value)
+
+    task = Task(timeout=timedelta(minutes=1), count=None, flag=True)
+    checked = validation.check_literals(task, {"timeout": check})
+    validation.take_arguments(task, {"timeout": check}, checked)
+    assert (task.timeout, asked) == (60.0, [timedelta(minutes=1)])
+    task.timeout = -1  # by a cluster policy
+    with pytest.raises(ValueError, match=r"^timeout must be"):
+        validation.take_arguments(task, {"timeout": check}, checked)

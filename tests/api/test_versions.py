@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_census.api import endpoints, responses
 from airflow_provider_census.api.request import JsonObject, Request
 from airflow_provider_census.api.responses import HTTPResponse
+from airflow_provider_census.api.settings import Settings
 from airflow_provider_census.api.versions import (
     DEFAULT_VERSION,
     END_OF_V1,
@@ -23,6 +24,9 @@ from airflow_provider_census.api.versions import (
     hints,
 )
 from airflow_provider_census.exceptions import CensusApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 BODY: dict[str, Any] = {"name": "x"}
 CREATING = (
@@ -197,12 +201,25 @@ LAST = at("2027-01-14T23:59:59")
 OVER = at("2027-01-15T00:00:00")
 
 
+class SettingsAt(Settings):
+    """Those of a connection at a moment."""
+
+    def __init__(self, version: str, now: float) -> None:
+        super().__init__("https://census.test", "secret", api_version=version)
+        self.__dict__["now"] = now
+
+    @property
+    def hints(self) -> Mapping[int, str]:
+        """What to say besides an HTTP status, at that moment."""
+        return hints(self.api_version, self.__dict__["now"])
+
+
 def error_text(
     version: str, status: int, body: bytes = b'{"status": "error", "message": "No."}', now: float = LAST
 ) -> str:
     """What an error of a version's says."""
     with pytest.raises(CensusApiError) as caught:
-        responses.parse(endpoints.get_sync(52), HTTPResponse(status, {}, body), hints(version, now))
+        responses.parse(endpoints.get_sync(52), HTTPResponse(status, {}, body), SettingsAt(version, now))
     assert caught.value.message in {"No.", "no message"}
     return str(caught.value)
 
