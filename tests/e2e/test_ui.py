@@ -20,6 +20,7 @@ from real_airflow import Airflow, standalone
 
 from airflow_provider_census.api.versions import default_version
 from airflow_provider_census.get_provider_info import CONN_FIELDS
+from airflow_provider_census.sandbox import runs_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -306,6 +307,23 @@ def test_the_log_is_read_without_scrolling_sideways(
     if ends == "Failed":
         page.get_by_text("CensusSyncRunFailed:").click(position={"x": 5, "y": 5})  # folds the traceback
     picture(name, 560, 1440)
+
+
+def test_the_log_of_a_wait_tells_how_far_the_run_is(
+    page: Page, airflow3: Airflow, census: Sandbox, census_default: None, picture: Any
+) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    sync_id = census.add_sync(901, runs_for(200), label="Nightly contacts")
+    trigger(page, airflow3, "log-wait", sync_id)
+    expect(page.get_by_text("Deferred", exact=True).first).to_be_visible(timeout=RUN_LIMIT)
+    open_task(page, airflow3, "log-wait")
+    for words in ("Nightly contacts → user", " %, ", " of 1000 records, for ", " left, "):
+        line = page.get_by_text(words).last
+        expect(line).to_be_visible(timeout=RUN_LIMIT)
+        assert is_in_view(line, words), f"{words!r} is beyond the edge"
+    picture("log-wait", 560, 1440)
+    census.finish_run(census.runs[-1]["id"])
+    expect(page.get_by_text("Completed in ").first).to_be_visible(timeout=RUN_LIMIT)
 
 
 def is_in_view(line: Locator, words: str) -> bool:
