@@ -128,7 +128,7 @@ SITUATIONS: dict[str, tuple[int, Arrange, dict[str, Any], str, list[tuple[str, s
         {},
         "success",
         [
-            ("info", r"25 %, 25\d of 1000 records, .*Checking source and destination configuration"),
+            ("info", r"\d\d %, \d\d\d of 1000 records, .*(Checking|Unloading|Loading) "),
             (
                 "info",
                 r"Completed in [\w ]+: 1000 updated, 0 rejected, 0 invalid · Completes → user "

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-import _thread
 import asyncio
 import json
+import signal
 import threading
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -102,7 +103,9 @@ def test_no_report_of_a_connection_that_cannot_be_used_has_the_token(
 def test_no_report_of_an_interrupted_request_has_the_token(
     transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupt: Callable[[], Any] = _thread.interrupt_main
+    main = threading.main_thread().ident
+    assert main is not None
+    interrupt: Callable[[], Any] = partial(signal.pthread_kill, main, signal.SIGINT)
 
     def arrived(_: Received) -> bytes:
         threading.Timer(0.05, interrupt).start()  # when the response is being waited for
