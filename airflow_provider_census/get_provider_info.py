@@ -6,7 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import airflow
+
 from airflow_provider_census.api.versions import DEFAULT_VERSION, END_OF_V1, VERSIONS
+
+REPOSITORY = "https://github.com/airflow-provider-census/airflow-provider-census"
+"""Where the provider lives. It also stands in pyproject.toml and SECURITY.md; a test compares them."""
 
 INTEGRATION = "Census"
 
@@ -24,6 +29,10 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": INTEGRATION,
                 "external-doc-url": "https://developers.getcensus.com",
+                "logo": f"{REPOSITORY}/raw/main/docs/images/logo.svg",
+                "how-to-guide": [
+                    f"{REPOSITORY}/blob/main/docs/{page}.md" for page in ("operators", "sensors", "triggers")
+                ],
                 "tags": ["service"],
             }
         ],
@@ -59,7 +68,14 @@ def _modules(*python_modules: str) -> dict[str, Any]:
     return {"integration-name": INTEGRATION, "python-modules": list(python_modules)}
 
 
-ASSET_URIS = [{"schemes": ["census"], "handler": "airflow_provider_census.assets.census.sanitize_uri"}]
+ASSET_URIS = [
+    {
+        "schemes": ["census"],
+        "handler": "airflow_provider_census.assets.census.sanitize_uri",
+        "factory": "airflow_provider_census.assets.census.sync_asset",
+        "to_openlineage_converter": "airflow_provider_census.assets.census.to_openlineage",
+    }
+]
 
 CONN_FIELDS: dict[str, Any] = {
     "timeout": {
@@ -88,10 +104,16 @@ CONN_FIELDS: dict[str, Any] = {
 }
 """The extra fields of the connection form."""
 
+TEST_NEEDS_PORT = {"3.3.1", "3.3.2"}
+"""The Airflows whose *Test* button works only if the connection has a port (apache/airflow#73298)."""
+
+SHOWS_PORT = airflow.__version__ in TEST_NEEDS_PORT
+
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
-    "hidden-fields": ["login", "port", "schema"],
+    "hidden-fields": ["login", "schema"] if SHOWS_PORT else ["login", "port", "schema"],
     "relabeling": {"host": "Census host", "password": "API token"},
     "placeholders": {
+        **({"port": "443; this Airflow needs it for the Test button"} if SHOWS_PORT else {}),
         "host": "app.getcensus.com (US, the default) or app-eu.getcensus.com (EU)",
         "password": "personal access token; for API v1, the key of a workspace",
     },

@@ -31,7 +31,7 @@ with DAG(
 ):
     CensusTriggerSyncOperator(
         task_id="sync",
-        sync_id=52,
+        sync_id=66,
         wait_for_completion=True,
         deferrable=True,
     )

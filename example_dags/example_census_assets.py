@@ -3,7 +3,7 @@
 """
 ### Asset events for what was synced
 
-1. `census_assets` runs sync 52, waits for it, and makes an event of its asset.
+1. `census_assets` runs sync 79, waits for it, and makes an event of its asset.
 2. `census_assets_report` is scheduled on that asset, and reads from its event what the sync run did.
 
 **Needs** the connection `census_default`, and a running triggerer.
@@ -16,10 +16,10 @@ from typing import Any
 import pendulum
 from airflow.providers.common.compat.sdk import DAG, task
 
-from airflow_provider_census.assets.census import sync_asset
+from airflow_provider_census.assets.census import sync_asset, sync_run_of
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 
-users = sync_asset(52)
+users = sync_asset(79)
 
 with DAG(
     dag_id="census_assets",
@@ -30,7 +30,7 @@ with DAG(
     tags=["census", "example"],
 ):
     CensusTriggerSyncOperator(
-        task_id="sync", sync_id=52, wait_for_completion=True, deferrable=True, outlets=[users]
+        task_id="sync", sync_id=79, wait_for_completion=True, deferrable=True, outlets=[users]
     )
 
 with DAG(
@@ -44,7 +44,7 @@ with DAG(
     @task(inlets=[users])
     def report(inlet_events: Any = None) -> str:
         """Report what the newest sync run did."""
-        run = inlet_events[users][-1].extra
+        run = sync_run_of(inlet_events[users][-1])
         return f"Run {run['sync_run_id']}: {run['records_updated']} records, {run['url']}"
 
     report()

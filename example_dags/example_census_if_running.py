@@ -35,7 +35,7 @@ with DAG(
 
     sync_after_load = CensusTriggerSyncOperator(
         task_id="sync_after_load",
-        sync_id=52,
+        sync_id=63,
         if_running="wait",
         wait_for_completion=True,
         deferrable=True,
@@ -44,7 +44,7 @@ with DAG(
 
     CensusTriggerSyncOperator(
         task_id="sync_somehow",
-        sync_id=55,
+        sync_id=64,
         if_running="join",
         wait_for_completion=True,
         deferrable=True,

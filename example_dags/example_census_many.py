@@ -25,7 +25,7 @@ from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 
 log = logging.getLogger(__name__)
 
-SYNCS = {"accounts": [52, 58], "contacts": [55]}
+SYNCS = {"accounts": [73, 74], "contacts": [75]}
 
 with DAG(
     dag_id="census_many",

@@ -24,6 +24,13 @@ with DAG(
     doc_md=__doc__,
     tags=["census", "example"],
 ):
-    trigger = CensusTriggerSyncOperator.partial(task_id="trigger").expand(sync_id=[52, 55])
+    trigger = CensusTriggerSyncOperator.partial(
+        task_id="trigger",
+        map_index_template="sync {{ task.sync_id }}",  # what the UI calls each instance
+    ).expand(sync_id=[71, 72])
 
-    CensusSyncRunSensor.partial(task_id="wait", deferrable=True).expand(sync_run_id=trigger.output)
+    CensusSyncRunSensor.partial(
+        task_id="wait",
+        deferrable=True,
+        map_index_template="run {{ task.sync_run_id }}",
+    ).expand(sync_run_id=trigger.output)

@@ -32,7 +32,7 @@ COLUMNS = ["sync_run_id", "identifier", "reason", "record"]
 with DAG(
     dag_id="census_rejected",
     schedule=None,
-    params={"sync_id": 52},
+    params={"sync_id": 55},
     render_template_as_native_obj=True,
     doc_md=__doc__,
     tags=["census", "example"],

@@ -35,7 +35,7 @@ with DAG(
 ):
     wait = CensusSyncSensor(
         task_id="wait",
-        sync_id=52,
+        sync_id=62,
         deferrable=True,
         timeout=timedelta(minutes=50).total_seconds(),
     )

@@ -27,7 +27,7 @@ with DAG(
     doc_md=__doc__,
     tags=["census", "example"],
 ):
-    trigger = CensusTriggerSyncOperator(task_id="trigger", sync_id=52)
+    trigger = CensusTriggerSyncOperator(task_id="trigger", sync_id=61)
 
     # `trigger.output` also makes the sensor run after the trigger.
     CensusSyncRunSensor(

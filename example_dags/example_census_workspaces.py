@@ -30,7 +30,7 @@ with DAG(
         map_index_template="{{ task.census_conn_id }}, sync {{ task.sync_id }}",
     ).expand_kwargs(
         [
-            {"census_conn_id": "census_default", "sync_id": 58},
-            {"census_conn_id": "census_eu", "sync_id": 52},
+            {"census_conn_id": "census_default", "sync_id": 76},
+            {"census_conn_id": "census_eu", "sync_id": 77},
         ]
     )

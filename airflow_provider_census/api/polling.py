@@ -45,6 +45,9 @@ ADAPTIVE_STARTUP_SPREAD = 1.0
 RESCHEDULE_INTERVAL = 60.0
 """Seconds at least between two polls that each take a process of their own."""
 
+EVENT_POLL_INTERVAL = 30.0
+"""Seconds between two polls of a watched sync, unless the user says otherwise."""
+
 Deadline = Literal["timeout", "execution_timeout"]
 
 

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, A
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_census.api import sync_runs
-from airflow_provider_census.api.polling import next_poll
+from airflow_provider_census.api.polling import EVENT_POLL_INTERVAL, next_poll
 from airflow_provider_census.api.validation import check_bool, check_id, check_name, to_seconds
 from airflow_provider_census.api.waiters import OutageLog
 from airflow_provider_census.api.watermark import Runs, Watermark, read_runs
@@ -44,9 +44,6 @@ log = logging.getLogger(__name__)
 
 RNG = random.Random()
 
-DEFAULT_POLL_INTERVAL = 30.0
-"""Seconds between two polls of a sync."""
-
 SPACING = 10.0
 """
 Seconds before the event that ends a row of them.
@@ -66,7 +63,8 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
     Events are at-least-once: no run is lost while the triggerer is down, and one is only reported twice if
     the triggerer dies in the second between the event and its watermark. That is so from Airflow 3.3 on,
     which stores a watermark for a trigger that watches one asset. Otherwise every start of the triggerer
-    begins at ``since``.
+    begins at ``since``. Make the asset with :func:`~airflow_provider_census.assets.census.watched_sync_asset`
+    wherever it is used: a DAG file that has it without this watcher makes Airflow drop the trigger.
 
     No error ends it. What keeps it from reading the runs is in the log of the triggerer, less and less often.
 
@@ -88,7 +86,7 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
         census_conn_id: str = "census_default",
         include_failed: bool = False,
         since: datetime | str | None = None,
-        poll_interval: timedelta | float = DEFAULT_POLL_INTERVAL,
+        poll_interval: timedelta | float = EVENT_POLL_INTERVAL,
     ) -> None:
         if not AIRFLOW_V_3_0_PLUS:
             raise RuntimeError("CensusSyncRunEventTrigger needs Airflow 3: Airflow 2 has no event triggers")
