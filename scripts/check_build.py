@@ -22,34 +22,52 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "airflow_provider_census"
 BESIDES = {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
 METADATA = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
+EXAMPLES = "example_dags"
 RELATIVE_LINK = re.compile(r"\]\((?![a-z]+:|#)[^)]*\)")
 
 
 def main() -> None:
     (wheel,) = (ROOT / "dist").glob("*.whl")
     (sdist,) = (ROOT / "dist").glob("*.tar.gz")
-    source = {str(path.relative_to(ROOT)) for path in (ROOT / PACKAGE).rglob("*") if path.is_file()}
-    source = {name for name in source if "__pycache__" not in name}
+    source, examples = files(PACKAGE), files(EXAMPLES)
     assert f"{PACKAGE}/py.typed" in source
+    inside = {f"{PACKAGE}/{name}" for name in examples}
 
     release = wheel.name.split("-")[1]
     with zipfile.ZipFile(wheel) as archive:
         info = f"{PACKAGE}-{release}.dist-info"
-        compare(wheel, set(archive.namelist()), source | {f"{info}/{name}" for name in METADATA})
+        compare(wheel, set(archive.namelist()), source | inside | {f"{info}/{name}" for name in METADATA})
         metadata = message_from_string(archive.read(f"{info}/METADATA").decode())
     if found := RELATIVE_LINK.findall(str(metadata.get_payload())):
         sys.exit(f"{wheel.name}: links that lead nowhere on a package index: {', '.join(found)}")
     with tarfile.open(sdist) as archive:
         names = {member.name.partition("/")[2] for member in archive if member.isfile()}
-        compare(sdist, names, source | BESIDES)
+        compare(sdist, names, source | examples | BESIDES)
     print(f"{wheel.name} and {sdist.name} hold the package and nothing else.")
     install(wheel)
+
+
+def files(folder: str) -> set[str]:
+    """Name what a folder of the project holds."""
+    names = {str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*") if path.is_file()}
+    return {name for name in names if "__pycache__" not in name}
 
 
 def compare(archive: Path, names: set[str], wanted: set[str]) -> None:
     """End if an archive holds too much or too little."""
     if names != wanted:
         sys.exit(f"{archive.name}: too much {sorted(names - wanted)}, missing {sorted(wanted - names)}")
+
+
+OFFERED = """
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.dag_processing.dagbag import DagBag
+
+[bundle] = [each for each in DagBundlesManager().get_all_dag_bundles() if "census" in each.name]
+bag = DagBag(str(bundle.path))
+assert not bag.import_errors, bag.import_errors
+print(f"Airflow offers {len(bag.dags)} examples as the bundle {bundle.name}.")
+"""
 
 
 def install(wheel: Path) -> None:
@@ -63,8 +81,10 @@ def install(wheel: Path) -> None:
         if subprocess.run(uv, check=False).returncode:
             run(str(python), "-m", "pip", *what)
         environment = {**os.environ, "AIRFLOW_HOME": f"{home}/airflow", "COLUMNS": "200"}
+        environment["AIRFLOW__CORE__LOAD_EXAMPLES"] = "true"
         for line in (
             [str(python), "-c", f"import {PACKAGE}.operators.census, {PACKAGE}.sensors.census"],
+            [str(python), "-c", OFFERED],
             [f"{home}/venv/bin/airflow", "providers", "get", "airflow-provider-census"],
         ):
             run(*line, cwd=home, env=environment)

@@ -124,7 +124,7 @@ def test_there_is_a_dag_in_every_file_and_it_explains_itself(examples: Any) -> N
 
 
 def test_no_two_examples_start_the_same_sync(examples: Any) -> None:
-    started: list[str] = []
+    started: list[Any] = []
     for dag in examples.values():
         for task in dag.tasks:
             if isinstance(task, CensusTriggerSyncOperator):

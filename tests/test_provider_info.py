@@ -20,7 +20,12 @@ import pytest
 
 from airflow_provider_census.api.settings import DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT
 from airflow_provider_census.api.versions import DEFAULT_VERSION, END_OF_V1, VERSIONS
-from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR, get_provider_info
+from airflow_provider_census.get_provider_info import (
+    CONN_FIELDS,
+    REPOSITORY,
+    UI_FIELD_BEHAVIOUR,
+    get_provider_info,
+)
 from airflow_provider_census.hooks.census import CensusHook
 
 AIRFLOW = tuple(map(int, airflow.__version__.split(".")[:2]))
@@ -47,7 +52,9 @@ def test_every_module_and_class_that_it_names_is_there() -> None:
     [uris] = INFO["asset-uris"]
     module, _, name = uris["handler"].rpartition(".")
     assert uris["schemes"] == [import_module(module).SCHEME]
-    assert callable(getattr(import_module(module), name))
+    for kind in ("handler", "factory", "to_openlineage_converter"):
+        module, _, name = uris[kind].rpartition(".")
+        assert callable(getattr(import_module(module), name))
     for named in (*INFO["extra-links"], INFO["connection-types"][0]["hook-class-name"]):
         module, _, name = named.rpartition(".")
         assert isinstance(getattr(import_module(module), name), type)
@@ -69,8 +76,55 @@ def test_the_form_promises_what_the_connection_does() -> None:
     assert CONN_FIELDS["api_version"]["schema"]["enum"] == list(VERSIONS) == ["v1", "v2"]
     assert END_OF_V1 in CONN_FIELDS["api_version"]["description"]
     assert all(field["label"] and field["description"] for field in CONN_FIELDS.values())
-    assert set(UI_FIELD_BEHAVIOUR["hidden-fields"]) == {"login", "port", "schema"}
+    shows_port = airflow.__version__ in {"3.3.1", "3.3.2"}
+    assert set(UI_FIELD_BEHAVIOUR["hidden-fields"]) == {"login", "schema"} | (
+        set() if shows_port else {"port"}
+    )
+    assert ("port" in UI_FIELD_BEHAVIOUR["placeholders"]) == shows_port
     assert "app-eu.getcensus.com" in UI_FIELD_BEHAVIOUR["placeholders"]["host"]
+
+
+def test_the_address_of_the_repository_is_the_same_everywhere() -> None:
+    root = Path(__file__).parent.parent
+    for name in ("pyproject.toml", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md"):
+        text = (root / name).read_text()
+        for host, path in re.findall(
+            r"https://(github\.com|raw\.githubusercontent\.com)/([\w.-]+/[\w.-]+)", text
+        ):
+            if path.endswith("/airflow-provider-census"):
+                assert f"https://github.com/{path}" == REPOSITORY, (name, host)
+    assert REPOSITORY in (root / "pyproject.toml").read_text()
+    [integration] = INFO["integrations"]
+    for address in (integration["logo"], *integration["how-to-guide"]):
+        assert address.startswith(REPOSITORY)
+        assert (root / address.partition("/main/")[2]).is_file(), address
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow 3.3 offers the examples of providers")
+def test_airflow_offers_the_examples_of_a_wheel(tmp_path: Path) -> None:
+    """The wheel has the folder inside of the package, as scripts/check_build.py sees; here it is a link."""
+    root = Path(__file__).parent.parent
+    package = tmp_path / "airflow_provider_census"
+    package.mkdir()
+    for each in (root / package.name).iterdir():
+        (package / each.name).symlink_to(each)
+    (package / "example_dags").symlink_to(root / "example_dags")
+    script = """
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+for bundle in DagBundlesManager().get_all_dag_bundles():
+    print(bundle.name, bundle.path)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"AIRFLOW__CORE__LOAD_EXAMPLES": "true", "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    offered = dict(line.split(" ", 1) for line in done.stdout.splitlines() if "example-dags" in line)
+    assert offered["airflow-provider-census-example-dags"] == str(package / "example_dags")
 
 
 @cache
@@ -155,7 +209,8 @@ def test_airflow_never_asks_the_hook_for_its_form(monkeypatch: pytest.MonkeyPatc
     assert standard is not None
     assert (standard.password.title, standard.host.title) == ("API token", "Census host")  # type: ignore[union-attr]
     assert standard.host.placeholder == UI_FIELD_BEHAVIOUR["placeholders"]["host"]  # type: ignore[union-attr]
-    assert all(field.hidden for field in (standard.login, standard.port, standard.url_schema))  # type: ignore[union-attr]
+    assert all(field.hidden for field in (standard.login, standard.url_schema))  # type: ignore[union-attr]
+    assert standard.port.hidden == ("port" in UI_FIELD_BEHAVIOUR["hidden-fields"])  # type: ignore[union-attr]
 
 
 @pytest.mark.skipif(

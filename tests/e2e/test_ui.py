@@ -19,7 +19,7 @@ if tuple(map(int, airflow.__version__.split(".")[:2])) < (3, 2):
 from real_airflow import Airflow, standalone
 
 from airflow_provider_census.api.versions import default_version
-from airflow_provider_census.get_provider_info import CONN_FIELDS
+from airflow_provider_census.get_provider_info import CONN_FIELDS, TEST_NEEDS_PORT
 from airflow_provider_census.sandbox import runs_for
 
 if TYPE_CHECKING:
@@ -74,10 +74,13 @@ def fill(form: Locator, conn_id: str, host: str, token: str) -> None:
 
 
 def fill_port(form: Locator, port: int) -> None:
-    """Fill in a field that the form of Census does not show."""
-    choose_type(form, "Generic")
+    """Fill in a field that the form of Census only shows where the *Test* button needs it."""
+    is_hidden = airflow.__version__ not in TEST_NEEDS_PORT
+    if is_hidden:
+        choose_type(form, "Generic")
     form.get_by_label("Port").fill(str(port))
-    choose_type(form, "Census")
+    if is_hidden:
+        choose_type(form, "Census")
 
 
 def open_extra_fields(form: Locator) -> None:
@@ -213,7 +216,7 @@ def test_the_test_button_tells_of_a_wrong_token(
 
 def test_the_test_button_without_a_port(page: Page, airflow3: Airflow, census_default: None) -> None:
     # apache/airflow#73298: the UI sends no port as port 0, and the API takes that for another place.
-    broken = airflow.__version__ in {"3.3.1", "3.3.2"}
+    broken = airflow.__version__ in TEST_NEEDS_PORT
     page.goto(f"{airflow3.url}/connections")
     shown = press_test(page, "census_default")
     expect(shown).to_contain_text("Bad Request" if broken else "Test Connection Successful")
