@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SEARCH_ATTEMPTS = 5
 """How often the run that a request may have started is searched for, in some fifteen seconds."""
 
+MAX_OWNED_RUNS = 10_000
+"""Runs of this process that are remembered: many more than can be started while one is searched for."""
+
 CLOCK_SKEW = 60.0
 """Seconds that the clocks of Census may be apart: a proxy in front of it dates responses, and another machine
 the runs."""
@@ -120,9 +123,16 @@ def trigger_sync(
             delay = retries.backoff(attempt, error, rng=rng)
             log.warning("%s (attempt %d of %d, the next one in %.1f s)", error, attempt, attempts, delay)
         else:
-            owned_run_ids.add(run_id)
+            own(owned_run_ids, run_id)
             return run_id
         yield Sleep(delay)
+
+
+def own(owned_run_ids: set[int], run_id: int) -> None:
+    """Remember that a run is that of a task, and forget the oldest one: no search goes back that far."""
+    owned_run_ids.add(run_id)
+    if len(owned_run_ids) > MAX_OWNED_RUNS:
+        owned_run_ids.remove(min(owned_run_ids))
 
 
 def _find_after(
@@ -255,7 +265,7 @@ class RunMatcher:
         if not candidates:
             return None
         found = min(candidates, key=lambda candidate: candidate[:2])[2]
-        self.owned_run_ids.add(sync_runs.run_id(found))
+        own(self.owned_run_ids, sync_runs.run_id(found))
         return found
 
     def _created_at(self, run: Run) -> float | None:

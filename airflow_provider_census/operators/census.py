@@ -435,14 +435,17 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
             return
         self.log.warning("The task is %s now: cancelling sync run %s.", state, sync_run_id)
 
-        def cancel() -> bool:
-            self.hook.cancel_at_once(sync_run_id, CANCEL_TIMEOUT)
-            return True
+        def cancel() -> str:
+            try:
+                self.hook.cancel_at_once(sync_run_id, CANCEL_TIMEOUT)
+            except Exception as error:  # noqa: BLE001 - whatever a secrets backend fails with
+                return str(error) or repr(error)
+            return ""
 
-        if not within(2 * CANCEL_TIMEOUT, cancel):
-            self.log.warning(
-                "Sync run %s may keep running: Census did not take the cancellation.", sync_run_id
-            )
+        failure = within(2 * CANCEL_TIMEOUT, cancel)
+        if failure != "":
+            reason = failure or "Census did not take the cancellation in time."
+            self.log.warning("Sync run %s may keep running: %s", sync_run_id, reason)
 
 
 __getattr__ = old_names(__name__, "CensusOperator")

@@ -347,6 +347,14 @@ def test_which_run_matches(runs: list[dict[str, Any]], known: dict[str, Any], fo
     assert found is None or found in matcher.owned_run_ids
 
 
+def test_a_process_that_starts_many_runs_remembers_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triggering, "MAX_OWNED_RUNS", 3)
+    owned: set[int] = set()
+    for run_id in (1, 2, 5, 4, 3):
+        triggering.own(owned, run_id)
+    assert owned == {3, 4, 5}
+
+
 @pytest.mark.parametrize("hours", [-876_000, -1, 0, 1, 876_000])
 @pytest.mark.parametrize("whose", ["Census' Date", "ours"])
 def test_one_clock_that_is_hours_off_does_not_hide_the_run_if_ids_tell(hours: int, whose: str) -> None:

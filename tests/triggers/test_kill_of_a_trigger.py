@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -182,3 +183,16 @@ def test_a_run_that_cannot_be_cancelled_is_no_error_of_the_triggerer(
     census.fail_next(9, status=422, method="POST", path="/api/v1/sync_runs")
     killed(trigger, census)
     assert census.cancels == []
+
+
+def test_whatever_goes_wrong_in_on_kill_is_said_and_does_no_harm(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def down(hook: CensusHook, sync_run_id: int) -> None:
+        raise RuntimeError("the secrets backend is down")
+
+    trigger = waiting_trigger(census, monkeypatch, "failed")
+    monkeypatch.setattr(CensusHook, "acancel_at_once", down)
+    monkeypatch.setattr(CensusSyncRunTrigger, "log", logging.getLogger("on_kill"))
+    killed(trigger, census)
+    assert "may keep running: RuntimeError('the secrets backend is down')" in caplog.text

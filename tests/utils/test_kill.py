@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import logging
 import re
 import threading
 from typing import TYPE_CHECKING, Any
@@ -129,6 +130,27 @@ def test_there_is_one_attempt_to_cancel(
         operator.execute(context())
     assert sum(method == "POST" and path.endswith("/cancel") for method, path in census.requests) == 1
     assert census.cancels == []
+
+
+def test_whatever_goes_wrong_in_on_kill_is_said_and_does_no_harm(
+    census: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    at_first_sleep: AtFirstSleep,
+    state_is: StateIs,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def down(hook: CensusHook, sync_run_id: int, timeout: float) -> None:
+        raise RuntimeError("the secrets backend is down")
+
+    operator = waiting_operator()
+    state_is("failed")
+    at_first_sleep(operator.on_kill)
+    monkeypatch.setattr(CensusHook, "cancel_at_once", down)
+    monkeypatch.setattr(CensusTriggerSyncOperator, "log", logging.getLogger("on_kill"))
+    with pytest.raises(CensusTaskKilled, match="killed"):
+        operator.execute(context())
+    expected = f"Sync run {census.triggers[0].sync_run_id} may keep running: the secrets backend is down"
+    assert expected in caplog.messages
 
 
 @pytest.mark.parametrize("state", ["failed", "none"])
