@@ -27,9 +27,13 @@ python = $(shell for version in $(1); do \
 # The providers that the example DAGs need besides ours and those that Airflow brings.
 EXAMPLES := sqlite slack smtp
 
+# What is run with the lowest versions that pyproject.toml allows: all that calls other libraries.
+LOWEST := tests/transports tests/hooks tests/triggers tests/operators/test_trigger_sync.py \
+	tests/faults/test_hostile_census.py tests/sandbox/test_server.py
+
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
-.PHONY: help check lint format test test-matrix $(OLDER:%=test-%) browser screenshots chaos early-resume bench demo docs build \
+.PHONY: help check lint format test test-lowest test-matrix $(OLDER:%=test-%) browser screenshots chaos early-resume bench demo docs build \
 	constraints clean
 .DELETE_ON_ERROR:
 
@@ -38,6 +42,7 @@ help:
 	@echo 'make check        lint, and the tests that need no running Airflow; two minutes'
 	@echo 'make test         all tests on Airflow 3.3, in a browser, too, and their coverage; six minutes'
 	@echo 'make test-2.11    the same on Airflow 2.11, without the coverage; also test-3.0, test-3.1 and test-3.2'
+	@echo 'make test-lowest  some tests with the lowest versions that are allowed, on Airflow 2.11; three minutes'
 	@echo 'make test-matrix  the tests on Airflow 2.11, 3.0, 3.1, 3.2 and 3.3, one after the other'
 	@echo 'make screenshots  the pictures of the documentation, taken anew'
 	@echo 'make chaos        a real Airflow in which everything is killed, four minutes; wants PostgreSQL'
@@ -77,6 +82,9 @@ $(OLDER:%=test-%): test-%: browser
 	else \
 		echo '*** NOT TESTED on Airflow $*: it needs one of Python $(PYTHONS_$*), and none is here. ***' >&2; \
 	fi
+
+test-lowest: .venv-lowest/ready
+	.venv-lowest/bin/python $(PYTEST) $(LOWEST)
 
 test-matrix:
 	@table= failed=0; for airflow in $(OLDER) 3.3; do \
@@ -143,16 +151,28 @@ comma := ,
 .venv-%/ready: pyproject.toml constraints-%.txt
 	$(call install,$(call python,$(PYTHONS_$*)),constraints-$*.txt,'.[dev]')
 
+# The lowest of what pyproject.toml names, and then what runs the tests. Only uv can look for the lowest.
+.venv-lowest/ready: pyproject.toml constraints-2.11.txt
+	@echo 'Making $(@D): the lowest versions'
+	@rm -rf $(@D)
+	@$(call python,3.10) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-2.11.txt uv
+	@$(@D)/bin/uv pip install --quiet --compile-bytecode --python $(@D)/bin/python --resolution lowest-direct \
+		--editable '.[sandbox]' 'apache-airflow<2.12'
+	@$(@D)/bin/uv pip install --quiet --compile-bytecode --python $(@D)/bin/python pytest pytest-xdist requests-mock
+	@touch $@
+
 .venv-demo/ready: pyproject.toml constraints.txt
 	$(call install,$(PYTHON),constraints.txt,'.[sandbox]' $(EXAMPLES:%=apache-airflow-providers-%))
 
 # $(call pin,file,airflow,pythons,date,more): the newest of everything that goes with this Airflow, on each of
 # its Pythons. An Airflow that is no longer cared for does not go with all that is newer than it: the newest of
-# a day on which there was all that we need, then, and within more limits where that is still too new.
+# a day on which there was all that we need, then, and within more limits where that is still too new. Later
+# than that day only what has a vulnerability less.
 define pin
 	@{ echo '# Airflow $(2) on Python $(3) with everything the tests and the demo need; `make constraints` pins it anew.'; \
 		printf '%s\n' 'apache-airflow==$(2)' $(5) | .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --all-extras \
-			$(if $(4),--exclude-newer $(4)) \
+			$(if $(4),--exclude-newer $(4) --exclude-newer-package aiohttp=2026-09-01) \
 			--no-emit-package airflow-provider-census --no-header --no-annotate pyproject.toml -; } > $(1).new
 	@mv $(1).new $(1)
 endef

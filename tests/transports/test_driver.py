@@ -141,7 +141,8 @@ def test_whatever_else_ends_a_step_leaves_a_flow_where_it_stands(
     spy = Mock(wraps=flow)
     with pytest.raises(type(error)) as raised:
         drive_flow(spy, **steps)
-    assert raised.value is error
+    # Of a task that is cancelled, Python 3.10 makes a new one.
+    assert raised.value is error or isinstance(error, asyncio.CancelledError)
     spy.throw.assert_not_called()
     spy.close.assert_called_once_with()
     assert inspect.getgeneratorstate(flow) == inspect.GEN_CLOSED
