@@ -51,6 +51,8 @@ class SharedClient:
 
     async def close(self) -> None:
         """Close the sockets, or never open them."""
+        if self.opening.get_loop().is_closed():
+            return  # amid a request, whose coroutine is being collected: nobody can await anything any more
         if self.opening.cancel() or self.opening.cancelled() or self.opening.exception():
             return
         await self.session.close()

@@ -18,7 +18,7 @@ from airflow_provider_census.hooks.census import CensusHook
 if TYPE_CHECKING:
     from airflow_provider_census.api.request import Request
 
-TOKEN = "secret-token:abc"
+TOKEN = "secret-token:zyxwvutsr"
 Send = Callable[..., Any]
 
 

@@ -544,19 +544,6 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_many_short_waits_leave_no_open_file(airflow: Airflow) -> None:
-    async def one_after_the_other(number: int) -> None:
-        for _ in range(number):
-            assert await CensusHook().arun(GET) == RUN
-
-    with Guarded("one") as server:
-        airflow.point_to(server, "one")
-        run(one_after_the_other(2))
-        before = open_files()
-        run(one_after_the_other(50))
-        assert open_files() < before + 10  # those of the server, whose threads take their time
-
-
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_loops_that_are_closed_amid_a_request_leave_nothing_behind(airflow: Airflow) -> None:
     def amid() -> None:

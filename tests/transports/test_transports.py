@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_census.api.request import Request
 
-TOKEN = "secret-token:abc"
+TOKEN = "secret-token:zyxwvutsr"
 GET = endpoints.get_sync_run(94)
 CANCEL = endpoints.cancel_sync_run(94)
 TRIGGER = endpoints.trigger_sync(52)
@@ -291,7 +291,7 @@ def test_no_error_shows_the_token(send: Send, reply: bytes) -> None:
     error: BaseException | None = caught.value
     while error is not None:
         shown = f"{error} {error!r} {error.args!r} {vars(error)!r}"
-        assert "abc" not in shown
+        assert "zyxwv" not in shown
         error = error.__cause__ or error.__context__
 
 
