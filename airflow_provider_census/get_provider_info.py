@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
-
-import airflow
 
 from airflow_provider_census.api.versions import DEFAULT_VERSION, END_OF_V1, VERSIONS
 
@@ -107,7 +106,7 @@ CONN_FIELDS: dict[str, Any] = {
 TEST_NEEDS_PORT = {"3.3.1", "3.3.2"}
 """The Airflows whose *Test* button works only if the connection has a port (apache/airflow#73298)."""
 
-SHOWS_PORT = airflow.__version__ in TEST_NEEDS_PORT
+SHOWS_PORT = version("apache-airflow") in TEST_NEEDS_PORT
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "hidden-fields": ["login", "schema"] if SHOWS_PORT else ["login", "port", "schema"],

@@ -11,7 +11,7 @@ import json
 import os
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from flow_helpers import Log
