@@ -167,6 +167,12 @@ class CensusSyncRunRejectedRecords(CensusSyncRunError):
     _retry_note = "A retry seldom helps: the same records are rejected until they are corrected."
 
 
+class CensusSyncRunTooFewRecords(CensusSyncRunError):
+    """The run completed, but processed fewer records than the task expects."""
+
+    _retry_note = "A retry may help: it starts another run, best when the source has its data."
+
+
 class CensusTaskKilled(Exception):
     """
     The task was killed on its worker: by a user, or because the worker stops.

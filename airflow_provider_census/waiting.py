@@ -21,7 +21,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_provider_census import reporting
 from airflow_provider_census.api import sync_runs, wording
-from airflow_provider_census.api.criteria import SuccessCriteria, evaluate
+from airflow_provider_census.api.criteria import CHECKS, SuccessCriteria, evaluate
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.validation import TEN_YEARS, check_id, check_name, take_arguments
 from airflow_provider_census.exceptions import (
@@ -71,6 +71,7 @@ class WaitsForSyncRun(_Task):
     The part of a task that waits for a sync run, for operator and sensors to be mixed into.
 
     :ivar census_conn_id: id of the Airflow connection.
+    :ivar hook_params: what the hook takes besides it.
     :ivar silent_fail: keep waiting when the token is rejected or the run does not exist.
     :ivar cancel_on_kill: cancel the run when a user kills the task.
     :ivar joined: the run was started by somebody else, and is not to be cancelled.
@@ -82,11 +83,10 @@ class WaitsForSyncRun(_Task):
     """
 
     census_conn_id: str
+    hook_params: dict[str, Any] | None
     sync_id: int | str | None = None
     sync_label: str | None = None
     on_skipped_run = "fail"
-    max_records_failed: int | None
-    max_records_invalid: int | None
     log_rejected_records: int
     exponential_backoff: Any = False
     max_wait: Any = None
@@ -114,8 +114,8 @@ class WaitsForSyncRun(_Task):
 
     def _make_hook(self) -> CensusHook:
         """Make the hook of what the module of the task has under that name, or a test puts there."""
-        made: CensusHook = import_module(self._hook_module).CensusHook(self.census_conn_id)
-        return made
+        kind: type[CensusHook] = import_module(self._hook_module).CensusHook
+        return kind(self.census_conn_id, **(self.hook_params or {}))
 
     def _take_arguments(self) -> None:
         """Replace the arguments by what they count as; what was checked in the DAG file is not again."""
@@ -188,7 +188,7 @@ class WaitsForSyncRun(_Task):
         """Seconds between two polls; ``None`` lets them grow with the time waited."""
 
     def _criteria(self) -> SuccessCriteria:
-        return SuccessCriteria(self.on_skipped_run, self.max_records_failed, self.max_records_invalid)
+        return SuccessCriteria(**{name: getattr(self, name) for name in CHECKS})
 
     def _wait_options(self, known: Mapping[str, Any] | None = None) -> WaitOptions:
         """
@@ -296,7 +296,7 @@ class WaitsForSyncRun(_Task):
         left = TEN_YEARS if end is None else min(max(0.0, end - now), TEN_YEARS)
         options = replace(options, resume_after=early_resume.resume_after(now))
         times = {name: getattr(options, name) for name in ("started", "deadline", "execution_deadline")}
-        trigger = self._trigger(waiter, options).connect_as(self.hook)
+        trigger = self._trigger(waiter, options).connect_as(self.hook, self.hook_params)
         trigger.sync_name = self._sync_name or None
         self.defer(
             trigger=trigger,

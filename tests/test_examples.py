@@ -586,6 +586,29 @@ def test_event(examples: Any, run_dag: RunDag) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("of_52", "of_55", "states"),
+    [
+        (completes(), completes(), ("success", "success")),
+        (completes(records=0), rejects(1), ("failed", "failed")),
+        (rejects(50), completes(records=0), ("success", "success")),
+        (rejects(51), rejects(0, invalid=1), ("failed", "failed")),
+    ],
+    ids=["all synced", "none and one rejected", "5 % and none", "5.1 % and one invalid"],
+)
+def test_thresholds(
+    examples: Any, run_dag: RunDag, census: Sandbox, of_52: Any, of_55: Any, states: tuple[str, str]
+) -> None:
+    census.add_sync(52, of_52)
+    census.add_sync(55, of_55)
+    customers, every_invoice = states
+    assert outcome(run_dag(examples["census_thresholds"])) == {
+        "customers": customers,
+        "invoices": "success",
+        "every_invoice": every_invoice,
+    }
+
+
 @pytest.mark.skipif("census_retries" in TOO_NEW, reason="retry policies came with Airflow 3.3")
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_retries_not_what_cannot_help(examples: Any, run_dag: RunDag, census: Sandbox, status: int) -> None:

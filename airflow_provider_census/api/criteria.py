@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_census.api import wording
 from airflow_provider_census.api.sync_runs import Outcome, count, outcome
-from airflow_provider_census.api.validation import Check, check_choice, check_int, optional
+from airflow_provider_census.api.validation import Check, check_choice, check_int, optional, plain
 from airflow_provider_census.exceptions import (
     CensusSyncRunCanceled,
     CensusSyncRunError,
     CensusSyncRunFailed,
     CensusSyncRunRejectedRecords,
     CensusSyncRunSkipped,
+    CensusSyncRunTooFewRecords,
 )
 
 if TYPE_CHECKING:
@@ -24,12 +25,30 @@ if TYPE_CHECKING:
 
 OnSkippedRun = Literal["fail", "skip", "succeed"]
 
+
+def check_share(argument: str, value: object) -> float:
+    """
+    Check a share.
+
+    :raises ValueError: if it is no number from 0 to 1.
+    """
+    share = plain(value)
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+        raise ValueError(f"{argument} must be a share from 0 to 1, such as 0.05 for 5 %, not {value!r}")
+    return float(share)
+
+
 CHECKS: dict[str, Check] = {
     "on_skipped_run": partial(check_choice, allowed=get_args(OnSkippedRun)),
     "max_records_failed": optional(partial(check_int, low=0)),
     "max_records_invalid": optional(partial(check_int, low=0)),
+    "max_failed_share": optional(check_share),
+    "min_records_processed": optional(partial(check_int, low=0)),
 }
 """What each of the criteria has to be."""
+
+THRESHOLDS = tuple(name for name in CHECKS if name != "on_skipped_run")
+"""Those of a run that completed."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +60,18 @@ class SuccessCriteria:
         ``fail``, ``skip`` (Airflow skips the task) or ``succeed``.
     :ivar max_records_failed: records that the destination may reject; ``None`` for any number.
     :ivar max_records_invalid: records that Census may leave out as invalid; ``None`` for any number.
+    :ivar max_failed_share: share of the processed records, from 0 to 1, that may be rejected or invalid;
+        ``None`` for any. Where Census counts more of these than it says it processed, the share is 1.
+    :ivar min_records_processed: records that have to be processed; ``None`` for any number. A run of which
+        Census does not say how many it processed has too few.
     :raises ValueError: if one of them cannot be used.
     """
 
     on_skipped_run: str = "fail"
     max_records_failed: int | None = None
     max_records_invalid: int | None = None
+    max_failed_share: float | None = None
+    min_records_processed: int | None = None
 
     def __post_init__(self) -> None:
         for argument, check in CHECKS.items():
@@ -87,10 +112,12 @@ def evaluate(
     about = f"{numbers} · {wording.title(run, name)}"
     kind: type[CensusSyncRunError] | None = None
     if ended == "completed":
-        excess = _excess(run, criteria)
-        if not excess:
+        excess, lack = _excess(run, criteria), _lack(run, criteria)
+        if not excess and not lack:
             return Evaluation(ended, _success(run, name), warn=_rejected(run) > 0)
-        kind, message = CensusSyncRunRejectedRecords, f"Too many rejected records: {excess}{about}"
+        kind = CensusSyncRunRejectedRecords if excess else CensusSyncRunTooFewRecords
+        what = f"Too many rejected records: {excess}" if excess else f"Too few records: {lack}"
+        message = f"{what}{about}"
     elif ended == "skipped":
         because = blocking or "an earlier run of the sync was still running"
         message = f"Skipped by Census, nothing was synced: {because} · {wording.title(run, name)}"
@@ -116,9 +143,25 @@ def _rejected(run: Mapping[str, Any]) -> int:
 
 
 def _excess(run: Mapping[str, Any], criteria: SuccessCriteria) -> str:
+    """Say which thresholds the rejected and invalid records of a run exceed; ``""`` for none."""
     limits = {"records_failed": criteria.max_records_failed, "records_invalid": criteria.max_records_invalid}
-    return "; ".join(
+    exceeded = [
         f"{key} is {count(run, key)}, allowed are {limit}"
         for key, limit in limits.items()
         if limit is not None and count(run, key) > limit
-    )
+    ]
+    rejected, limit = _rejected(run), criteria.max_failed_share
+    processed = max(count(run, "records_processed"), rejected)
+    if limit is not None and rejected and rejected / processed > limit:
+        share = f"{100 * rejected / processed:.3g} % ({rejected} of {processed})"
+        exceeded.append(f"{share}, allowed are {100 * limit:.3g} %")
+    return "; ".join(exceeded)
+
+
+def _lack(run: Mapping[str, Any], criteria: SuccessCriteria) -> str:
+    """Say how many records a run lacks that were to be processed; ``""`` if it has enough."""
+    wanted, processed = criteria.min_records_processed, count(run, "records_processed")
+    if not wanted or processed >= wanted:
+        return ""
+    known = "unknown" if run.get("records_processed") is None else processed
+    return f"records_processed is {known}, expected are at least {wanted}"

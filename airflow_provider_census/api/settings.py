@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_census.api import versions
+from airflow_provider_census.api.hook_params import MAX_ATTEMPTS, MAX_TIMEOUT
 from airflow_provider_census.api.versions import VERSIONS
 from airflow_provider_census.exceptions import CensusConfigError
 
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
 DEFAULT_HOST = "app.getcensus.com"
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_ATTEMPTS = 5
-
-MAX_TIMEOUT = 86400.0
-"""Seconds; sockets cannot count much further."""
-
-MAX_ATTEMPTS = 100
-"""More than five minutes have room for, if there is a pause after each of them."""
 
 LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 """What stands between the dots of a host name."""
@@ -265,17 +260,6 @@ def _api_version(extra: Mapping[str, Any], key: str, now: float | None) -> str:
     if version not in list(VERSIONS):  # a list, for it may be of any type
         raise CensusConfigError(f"extra field '{key}' must be one of {', '.join(VERSIONS)}")
     return str(version)
-
-
-def check_api_version(value: object) -> str:
-    """
-    Check the name of a version of the API.
-
-    :raises CensusConfigError: if this provider does not speak it.
-    """
-    if not isinstance(value, str) or value not in VERSIONS:
-        raise CensusConfigError(f"api_version must be one of {', '.join(VERSIONS)}, not {value!r}")
-    return value
 
 
 def _flag(extra: Mapping[str, Any], key: str) -> bool:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
-from airflow_provider_census.api import endpoints, syncs, wording
+from airflow_provider_census.api import endpoints, hook_params, syncs, wording
 from airflow_provider_census.api.cleaning import plain
 from airflow_provider_census.api.pagination import Pages, fetch_all
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.request import Request
 from airflow_provider_census.api.selection import SyncFilter, select
-from airflow_provider_census.api.settings import Settings, check_api_version, read_settings
+from airflow_provider_census.api.settings import Settings, read_settings
 from airflow_provider_census.api.triggering import RunsSnapshot, Submission, trigger_sync
 from airflow_provider_census.api.validation import check_name
 from airflow_provider_census.api.versions import end_of_v1_notice
@@ -35,6 +35,7 @@ from airflow_provider_census.transports.driver import adrive, drive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Connection
 
@@ -65,7 +66,9 @@ class CensusHook(Operations, OldMethods, BaseHook):
 
     :param census_conn_id: id of the connection, of type ``census``.
     :param api_version: version of the API, ``v1`` or ``v2``; without it, the connection's counts.
-    :raises ValueError: if the id is no text, or empty.
+    :param timeout: seconds, or a ``timedelta``, for one request; without it, the connection's counts.
+    :param attempts: how often a request is sent at most; without it, the connection's counts.
+    :raises ValueError: if an argument is not what it should be.
     :raises CensusConfigError: if this provider does not speak that version.
     """
 
@@ -75,10 +78,20 @@ class CensusHook(Operations, OldMethods, BaseHook):
     hook_name = "Census"
     submission: Submission | None = None
 
-    def __init__(self, census_conn_id: str = default_conn_name, api_version: str | None = None) -> None:
+    def __init__(
+        self,
+        census_conn_id: str = default_conn_name,
+        api_version: str | None = None,
+        *,
+        timeout: timedelta | float | None = None,
+        attempts: int | None = None,
+    ) -> None:
         super().__init__()
         self.census_conn_id = check_name("census_conn_id", census_conn_id)
-        self.api_version = None if api_version is None else check_api_version(api_version)
+        given = {"api_version": api_version, "timeout": timeout, "attempts": attempts}
+        self._params = {
+            name: hook_params.CHECKS[name](name, value) for name, value in given.items() if value is not None
+        }
         self._settings: Settings | None = None
 
     def trigger_sync(
@@ -348,8 +361,7 @@ class CensusHook(Operations, OldMethods, BaseHook):
         del conn, fields  # reports of errors with local variables would show the token
         if isinstance(found, CensusConfigError):
             raise found
-        if self.api_version is not None:
-            found = replace(found, api_version=self.api_version)
+        found = replace(found, **self._params)
         if found.api_version == "v1" and self.census_conn_id not in NOTIFIED:  # once in a process
             NOTIFIED.add(self.census_conn_id)
             self.log.warning("%s", end_of_v1_notice(self.census_conn_id))

@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 from airflow_provider_census import reporting
 from airflow_provider_census.api import wording
 from airflow_provider_census.api.criteria import CHECKS
+from airflow_provider_census.api.hook_params import check_hook_params
 from airflow_provider_census.api.retries import outcome_unknown
 from airflow_provider_census.api.sync_runs import browser_url, outcome, sync_url
 from airflow_provider_census.api.validation import (
@@ -32,8 +33,9 @@ from airflow_provider_census.api.validation import (
 from airflow_provider_census.exceptions import CensusError, CensusTaskKilled, CensusTimeoutError
 from airflow_provider_census.links.census import CensusSyncRunLink
 from airflow_provider_census.operators.checkpoint import CheckpointStore, ResumableSyncRun
+from airflow_provider_census.operators.ineffective import warn_of_ineffective_options
 from airflow_provider_census.utils import stats, xcom
-from airflow_provider_census.utils.deprecation import old_names, warn
+from airflow_provider_census.utils.deprecation import old_names
 from airflow_provider_census.utils.kill import task_state, was_killed_by_user, within
 from airflow_provider_census.waiting import DEFAULT_CONN_ID
 
@@ -99,12 +101,17 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         still running: ``"fail"``, ``"skip"`` (the task) or ``"succeed"`` (templated).
     :param max_records_failed: fail if the destination rejected more; ``None`` for any number (templated).
     :param max_records_invalid: fail if Census left out more as invalid; ``None`` for any number (templated).
+    :param max_failed_share: fail if more than this share of the processed records, from 0 to 1, was rejected
+        or invalid; ``None`` for any (templated).
+    :param min_records_processed: fail if the run processed fewer records; ``None`` for any number
+        (templated).
     :param cancel_on_timeout: cancel the run when ``timeout`` is reached. It always is when Airflow's
         ``execution_timeout`` is.
     :param cancel_on_kill: cancel the run when a user marks the waiting task as failed or success, or
         clears it. A worker or triggerer that stops is none of these.
     :param log_rejected_records: how many rejected records the log names at most, by identifier and reason;
         0 for none.
+    :param hook_params: what the hook takes besides the connection, such as ``{"timeout": 120}``.
     :raises ValueError: if an argument is not what it should be.
     :raises CensusApiError: if Census does not start the sync.
     :raises CensusError: if a run is running and ``if_running`` is ``"fail"``.
@@ -133,6 +140,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         "durable": to_bool,
         "if_running": partial(check_choice, allowed=IF_RUNNING),
         "log_rejected_records": partial(check_int, low=0),
+        "hook_params": optional(check_hook_params),
     }
     _skips = 0
     _cancellable: tuple[int, Any] | None = None
@@ -151,11 +159,14 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         on_skipped_run: str = "fail",
         max_records_failed: int | None = None,
         max_records_invalid: int | None = None,
+        max_failed_share: float | None = None,
+        min_records_processed: int | None = None,
         cancel_on_timeout: bool = False,
         cancel_on_kill: bool = True,
         durable: bool = True,
         if_running: str = "trigger",
         log_rejected_records: int = 5,
+        hook_params: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -170,47 +181,21 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         self.on_skipped_run = on_skipped_run
         self.max_records_failed = max_records_failed
         self.max_records_invalid = max_records_invalid
+        self.max_failed_share = max_failed_share
+        self.min_records_processed = min_records_processed
         self.cancel_on_timeout = cancel_on_timeout
         self.cancel_on_kill = cancel_on_kill
         self.durable = durable
         self.if_running = if_running
         self.log_rejected_records = log_rejected_records
+        self.hook_params = hook_params
         # Refused when Airflow reads the DAG file, if it gives them itself.
         self._checked = check_literals(self, self.checks)
         check_sync(sync_id, sync_label)
         if is_literal(census_conn_id):
             check_name("census_conn_id", census_conn_id)
         if is_literal(wait_for_completion) and not to_bool("wait_for_completion", wait_for_completion):
-            self._warn_of_ineffective_options()
-
-    def _warn_of_ineffective_options(self) -> None:
-        may_wait = self.if_running not in ("trigger", "fail")  # nor what Airflow resolves, which has no hash
-        everywhere = conf.getboolean("operators", "default_deferrable", fallback=False)
-        ineffective = [
-            option
-            for option, is_set in {
-                "deferrable": self.deferrable is True and not everywhere and not may_wait,
-                "poll_interval": self.poll_interval is not None and not may_wait,
-                "timeout": self.timeout not in (SEVEN_DAYS, SEVEN_DAYS.total_seconds()) and not may_wait,
-                "on_skipped_run": self.on_skipped_run != "fail",
-                "max_records_failed": self.max_records_failed is not None,
-                "max_records_invalid": self.max_records_invalid is not None,
-                "cancel_on_timeout": self.cancel_on_timeout,
-                "cancel_on_kill": not self.cancel_on_kill,
-                "log_rejected_records": self.log_rejected_records != 5,
-            }.items()
-            if is_set
-        ]
-        if ineffective:
-            warn(
-                f"{', '.join(ineffective)} of task {self.task_id!r} will have no effect: "
-                "the task does not wait for its sync run. Set wait_for_completion=True."
-            )
-        if self.outlets:
-            warn(
-                f"outlets of task {self.task_id!r} will announce data that is not there yet: "
-                "the task does not wait for its sync run. Set wait_for_completion=True."
-            )
+            warn_of_ineffective_options(self, SEVEN_DAYS)
 
     @property
     def _poll_interval(self) -> float | None:

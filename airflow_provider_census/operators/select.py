@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_census.api.validation import check_bool, check_name, is_literal
+from airflow_provider_census.api.hook_params import check_hook_params
+from airflow_provider_census.api.validation import (
+    check_bool,
+    check_literals,
+    check_name,
+    is_literal,
+    optional,
+)
 from airflow_provider_census.exceptions import CensusLookupError
 from airflow_provider_census.utils import xcom
 from airflow_provider_census.waiting import DEFAULT_CONN_ID
@@ -46,6 +53,7 @@ class CensusSelectSyncsOperator(BaseOperator):
     :param allow_empty: return an empty list if there is no such sync, so that what is mapped over it is
         skipped; otherwise that is an error.
     :param census_conn_id: id of the Airflow connection, of type ``census`` (templated).
+    :param hook_params: what the hook takes besides the connection, such as ``{"timeout": 120}``.
     :raises ValueError: if an argument is not what it should be.
     :raises CensusLookupError: if there is no such sync, unless ``allow_empty``.
     """
@@ -65,6 +73,7 @@ class CensusSelectSyncsOperator(BaseOperator):
         paused: bool | None = None,
         allow_empty: bool = False,
         census_conn_id: str = DEFAULT_CONN_ID,
+        hook_params: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -77,6 +86,8 @@ class CensusSelectSyncsOperator(BaseOperator):
         self.paused = paused
         self.allow_empty = allow_empty
         self.census_conn_id = census_conn_id
+        self.hook_params = hook_params
+        check_literals(self, {"hook_params": optional(check_hook_params)})
         if is_literal(census_conn_id):
             check_name("census_conn_id", census_conn_id)
         check_bool(allow_empty=allow_empty)
@@ -94,7 +105,7 @@ class CensusSelectSyncsOperator(BaseOperator):
         """The hook of the connection."""
         from airflow_provider_census.hooks.census import CensusHook
 
-        return CensusHook(self.census_conn_id)
+        return CensusHook(self.census_conn_id, **check_hook_params("hook_params", self.hook_params or {}))
 
     def execute(self, context: Context) -> list[int | str]:
         """Read the workspace's syncs, page by page, and give the ids of those that are selected."""

@@ -23,6 +23,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_census.api.criteria import CHECKS
+from airflow_provider_census.api.hook_params import check_hook_params
 from airflow_provider_census.api.polling import RESCHEDULE_INTERVAL
 from airflow_provider_census.api.validation import (
     check_int,
@@ -40,6 +41,7 @@ from airflow_provider_census.exceptions import (
     CensusSyncRunFailed,
     CensusSyncRunRejectedRecords,
     CensusSyncRunSkipped,
+    CensusSyncRunTooFewRecords,
 )
 from airflow_provider_census.links.census import CensusSyncRunLink
 from airflow_provider_census.utils import stats, xcom
@@ -82,9 +84,21 @@ class FinalSyncRunRejectedRecords(CensusSyncRunRejectedRecords, AirflowFailExcep
     _retry_note = NO_RETRY
 
 
+class FinalSyncRunTooFewRecords(CensusSyncRunTooFewRecords, AirflowFailException):
+    """The run processed too few records; a sensor is not retried."""
+
+    _retry_note = NO_RETRY
+
+
 FINAL: dict[type[CensusSyncRunError], type[CensusSyncRunError]] = {
     kind.__bases__[0]: kind
-    for kind in (FinalSyncRunFailed, FinalSyncRunCanceled, FinalSyncRunSkipped, FinalSyncRunRejectedRecords)
+    for kind in (
+        FinalSyncRunFailed,
+        FinalSyncRunCanceled,
+        FinalSyncRunSkipped,
+        FinalSyncRunRejectedRecords,
+        FinalSyncRunTooFewRecords,
+    )
 }
 
 
@@ -111,9 +125,9 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poke_interval: seconds, or a ``timedelta``, between two polls; ``None`` lets them grow with the
         time waited, from 4 to 23 seconds; 60 in mode ``reschedule``.
-    :param max_records_failed: records that the destination may reject; ``None`` for any number.
-    :param max_records_invalid: records that Census may leave out as invalid; ``None`` for any number.
+    :param thresholds: those of :class:`~airflow_provider_census.api.criteria.SuccessCriteria`, by name.
     :param log_rejected_records: how many rejected records the log names at most; 0 for none.
+    :param hook_params: what the hook takes besides its connection.
     """
 
     operator_extra_links = (CensusSyncRunLink(),)
@@ -127,6 +141,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         "timeout": partial(to_seconds, limits=False),
         "max_wait": optional(to_timedelta),
         "log_rejected_records": partial(check_int, low=0),
+        "hook_params": optional(check_hook_params),
     }
     run_known = True
     """Whether it is known from the beginning for which run to wait."""
@@ -138,9 +153,9 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         census_conn_id: str,
         deferrable: bool,
         poke_interval: timedelta | float | None,
-        max_records_failed: int | None,
-        max_records_invalid: int | None,
+        thresholds: dict[str, Any],
         log_rejected_records: int,
+        hook_params: dict[str, Any] | None,
         **kwargs: Any,
     ) -> None:
         if poke_interval is not None:
@@ -153,9 +168,10 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
             setattr(self, name, spans[name])
         self.census_conn_id = census_conn_id
         self.deferrable = deferrable
-        self.max_records_failed = max_records_failed
-        self.max_records_invalid = max_records_invalid
+        for name, value in thresholds.items():
+            setattr(self, name, value)
         self.log_rejected_records = log_rejected_records
+        self.hook_params = hook_params
         if is_literal(census_conn_id):
             check_name("census_conn_id", census_conn_id)
         self._checked = check_literals(self, self.checks)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_census.api.criteria import CHECKS, THRESHOLDS
 from airflow_provider_census.api.sync_runs import sync_url
 from airflow_provider_census.api.validation import check_id, check_sync, is_literal, plain
 from airflow_provider_census.sensors.base import WaitSensor
@@ -47,8 +48,13 @@ class CensusSyncRunSensor(WaitSensor):
         still running: ``"fail"``, ``"skip"`` (the task) or ``"succeed"`` (templated).
     :param max_records_failed: fail if the destination rejected more; ``None`` for any number (templated).
     :param max_records_invalid: fail if Census left out more as invalid; ``None`` for any number (templated).
+    :param max_failed_share: fail if more than this share of the processed records, from 0 to 1, was rejected
+        or invalid; ``None`` for any (templated).
+    :param min_records_processed: fail if the run processed fewer records; ``None`` for any number
+        (templated).
     :param log_rejected_records: how many rejected records the log names at most, by identifier and reason;
         0 for none.
+    :param hook_params: what the hook takes besides the connection, such as ``{"timeout": 120}``.
     :raises ValueError: if an argument is not what it should be.
     :raises CensusNotFoundError: if there is no such run.
     :raises CensusSyncRunError: if the run ended in another way than it should; also an
@@ -61,9 +67,7 @@ class CensusSyncRunSensor(WaitSensor):
         "sync_run_id",
         "census_conn_id",
         "timeout",
-        "on_skipped_run",
-        "max_records_failed",
-        "max_records_invalid",
+        *CHECKS,
     )
 
     def __init__(
@@ -76,7 +80,10 @@ class CensusSyncRunSensor(WaitSensor):
         on_skipped_run: str = "fail",
         max_records_failed: int | None = None,
         max_records_invalid: int | None = None,
+        max_failed_share: float | None = None,
+        min_records_processed: int | None = None,
         log_rejected_records: int = 5,
+        hook_params: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         self.on_skipped_run = on_skipped_run
@@ -84,9 +91,14 @@ class CensusSyncRunSensor(WaitSensor):
             census_conn_id=census_conn_id,
             deferrable=deferrable,
             poke_interval=poke_interval,
-            max_records_failed=max_records_failed,
-            max_records_invalid=max_records_invalid,
+            thresholds={
+                "max_records_failed": max_records_failed,
+                "max_records_invalid": max_records_invalid,
+                "max_failed_share": max_failed_share,
+                "min_records_processed": min_records_processed,
+            },
             log_rejected_records=log_rejected_records,
+            hook_params=hook_params,
             **kwargs,
         )
         self.sync_run_id = sync_run_id
@@ -120,8 +132,13 @@ class CensusSyncSensor(WaitSensor):
         with the time waited, from 4 to 23 seconds; 60 in mode ``reschedule``.
     :param max_records_failed: fail if the destination rejected more; ``None`` for any number (templated).
     :param max_records_invalid: fail if Census left out more as invalid; ``None`` for any number (templated).
+    :param max_failed_share: fail if more than this share of the processed records, from 0 to 1, was rejected
+        or invalid; ``None`` for any (templated).
+    :param min_records_processed: fail if the run processed fewer records; ``None`` for any number
+        (templated).
     :param log_rejected_records: how many rejected records the log names at most, by identifier and reason;
         0 for none.
+    :param hook_params: what the hook takes besides the connection, such as ``{"timeout": 120}``.
     :raises ValueError: if an argument is not what it should be.
     :raises CensusNotFoundError: if there is no such sync.
     :raises CensusSyncRunError: if the run ended in another way than it should; also an
@@ -136,8 +153,7 @@ class CensusSyncSensor(WaitSensor):
         "since",
         "census_conn_id",
         "timeout",
-        "max_records_failed",
-        "max_records_invalid",
+        *THRESHOLDS,
     )
     run_known = False
 
@@ -152,16 +168,24 @@ class CensusSyncSensor(WaitSensor):
         poke_interval: timedelta | float | None = None,
         max_records_failed: int | None = None,
         max_records_invalid: int | None = None,
+        max_failed_share: float | None = None,
+        min_records_processed: int | None = None,
         log_rejected_records: int = 5,
+        hook_params: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             census_conn_id=census_conn_id,
             deferrable=deferrable,
             poke_interval=poke_interval,
-            max_records_failed=max_records_failed,
-            max_records_invalid=max_records_invalid,
+            thresholds={
+                "max_records_failed": max_records_failed,
+                "max_records_invalid": max_records_invalid,
+                "max_failed_share": max_failed_share,
+                "min_records_processed": min_records_processed,
+            },
             log_rejected_records=log_rejected_records,
+            hook_params=hook_params,
             **kwargs,
         )
         self.sync_id = sync_id

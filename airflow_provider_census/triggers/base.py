@@ -17,8 +17,9 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_census import __version__
 from airflow_provider_census.api import retries
+from airflow_provider_census.api.hook_params import check_hook_params
 from airflow_provider_census.api.polling import Deadline, WaitOptions
-from airflow_provider_census.api.validation import check_id, check_name
+from airflow_provider_census.api.validation import check_id, check_name, optional
 from airflow_provider_census.api.waiters import RunWaiter, wait
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
 from airflow_provider_census.hooks import connection
@@ -49,7 +50,7 @@ Seconds for which Airflow is asked for a connection that it says it has not, if 
 That is also what it says while its secrets backend is down.
 """
 
-TASK_FIELDS = ("hook_class", "sync_name")
+TASK_FIELDS = ("hook_class", "hook_params", "sync_name")
 """What a task hands on besides the arguments that a person would give."""
 
 EventKind = Literal["ended", "timeout", "execution_timeout", "error"]
@@ -112,12 +113,14 @@ class WaitTrigger(BaseTrigger):
     A wait for sync runs; a subclass says for which.
 
     :param census_conn_id: id of the Airflow connection.
-    :param options: the fields of :class:`~airflow_provider_census.api.polling.WaitOptions`.
+    :param options: the fields of :class:`~airflow_provider_census.api.polling.WaitOptions`, and
+        ``hook_params``, what the hook takes besides its connection.
     :param release: the release of this provider that stored the arguments. What another one stored besides is
         dropped; from a person, an unknown argument is an error.
     :raises ValueError: if an argument is not what it should be.
     :raises TypeError: if there is no such argument.
     :ivar hook_class: path of a hook with a way of its own to the connection.
+    :ivar hook_params: what the hook takes besides its connection; ``None`` for nothing.
     :ivar sync_name: the name of the sync, for the log; ``None`` if it is not known.
     :ivar sync_run_id: the run that is waited for, as soon as it is known which.
     :ivar run_polled: the run as last polled, once it has ended.
@@ -132,25 +135,31 @@ class WaitTrigger(BaseTrigger):
         self.census_conn_id = check_name("census_conn_id", census_conn_id)
         stored_elsewhere = release not in {None, __version__}
         self.hook_class = options.pop("hook_class", None)
+        self.hook_params = optional(check_hook_params)("hook_params", options.pop("hook_params", None))
         self.sync_name = options.pop("sync_name", None)
         self.options = WaitOptions.known(options) if stored_elsewhere else WaitOptions(**options)
 
     @cached_property
     def hook(self) -> CensusHook:
         """The hook of the connection."""
+        params = self.hook_params or {}
         if self.hook_class is None:
-            return CensusHook(self.census_conn_id)
+            return CensusHook(self.census_conn_id, **params)
         try:
             kind: type[CensusHook] = resolve_name(self.hook_class)
         except (ImportError, AttributeError, ValueError) as error:
             raise CensusError(
                 f"The triggerer cannot import {self.hook_class}, the hook of the task: {error}"
             ) from error
-        return kind(self.census_conn_id)
+        return kind(self.census_conn_id, **params)
 
-    def connect_as(self, hook: CensusHook) -> Self:
-        """Read the connection as a task's hook does, if that is one with a way of its own."""
-        kind = type(hook)
+    def connect_as(self, hook: CensusHook, params: dict[str, Any] | None = None) -> Self:
+        """
+        Connect as a task does: with a hook of its kind, if that reads the connection in a way of its own.
+
+        :param params: what the hook takes besides its connection.
+        """
+        kind, self.hook_params = type(hook), params
         if connection.has_own_way(kind):
             self.hook_class = f"{kind.__module__}:{kind.__qualname__}"
         return self

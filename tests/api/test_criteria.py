@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from airflow_provider_census.exceptions import (
     CensusSyncRunFailed,
     CensusSyncRunRejectedRecords,
     CensusSyncRunSkipped,
+    CensusSyncRunTooFewRecords,
 )
 
 URL = "https://app.getcensus.com/syncs/52/history?sync_run_id=94"
@@ -34,7 +36,10 @@ RUNS = st.fixed_dictionaries(
     optional=dict.fromkeys(FIELDS, JSON),
 )
 LIMITS = st.none() | st.integers(0, 10)
-CRITERIA = st.builds(SuccessCriteria, st.sampled_from(["fail", "skip", "succeed"]), LIMITS, LIMITS)
+SHARES = st.none() | st.floats(0, 1)
+CRITERIA = st.builds(
+    SuccessCriteria, st.sampled_from(["fail", "skip", "succeed"]), LIMITS, LIMITS, SHARES, LIMITS
+)
 
 
 @given(RUNS, CRITERIA)
@@ -54,6 +59,12 @@ def test_whatever_census_sends_is_evaluated(run: dict[str, Any], criteria: Succe
 
 
 COMPLETED = sync_run("completed", records_failed=3, records_invalid=2)
+AT_LEAST_1 = ("fail", None, None, None, 1)
+P29 = ("fail", None, None, 0.29)
+
+
+def of_processed(number: Any) -> dict[str, Any]:
+    return {**COMPLETED, "records_processed": number}
 
 
 @pytest.mark.parametrize(
@@ -66,6 +77,19 @@ COMPLETED = sync_run("completed", records_failed=3, records_invalid=2)
         (COMPLETED, ("fail", 2, 2), CensusSyncRunRejectedRecords, False, False),
         (COMPLETED, ("fail", 3, 1), CensusSyncRunRejectedRecords, False, False),
         (COMPLETED, ("skip", 0, 0), CensusSyncRunRejectedRecords, False, False),
+        (of_processed(100), ("fail", None, None, 0.05), None, False, True),
+        (of_processed(99), ("fail", None, None, 0.05), CensusSyncRunRejectedRecords, False, False),
+        (of_processed("100.0"), ("fail", None, None, 0.05), None, False, True),
+        (of_processed(0), ("fail", None, None, 0.99), CensusSyncRunRejectedRecords, False, False),
+        (of_processed(None), ("fail", None, None, 1), None, False, True),
+        (sync_run("completed", records_failed=29, records_processed=100), P29, None, False, True),
+        (sync_run("completed", records_processed=0), ("fail", None, None, 0), None, False, False),
+        (sync_run("completed", records_processed=0), AT_LEAST_1, CensusSyncRunTooFewRecords, False, False),
+        (sync_run("completed", records_processed=None), AT_LEAST_1, CensusSyncRunTooFewRecords, False, False),
+        (sync_run("completed", records_processed=1), AT_LEAST_1, None, False, False),
+        (sync_run("completed"), ("fail", None, None, None, 0), None, False, False),
+        (of_processed(9), ("fail", 2, None, None, 10), CensusSyncRunRejectedRecords, False, False),
+        (sync_run("skipped"), ("succeed", None, None, 0, 10), None, False, True),
         (sync_run("failed"), ("succeed", 9, 9), CensusSyncRunFailed, False, False),
         (sync_run("skipped"), ("fail",), CensusSyncRunSkipped, False, False),
         (sync_run("skipped"), ("skip",), None, True, True),
@@ -135,6 +159,27 @@ TIMES = {"created_at": "2026-01-31T04:00:00.000Z", "completed_at": "2026-01-31T0
             f"records_failed is 7, allowed are 0; records_invalid is 3, allowed are 0; {SHOWN}",
         ),
         (sync_run("completed", records_processed=None), (), "Completed"),
+        (
+            sync_run("completed", **COUNTS),
+            (None, None, 0.05),
+            f"Too many rejected records: 11.1 % (10 of 90), allowed are 5 %; {SHOWN}",
+        ),
+        (
+            sync_run("completed", **COUNTS),
+            (6, None, 0),
+            "Too many rejected records: records_failed is 7, allowed are 6; 11.1 % (10 of 90), "
+            f"allowed are 0 %; {SHOWN}",
+        ),
+        (
+            sync_run("completed", **COUNTS),
+            (None, None, None, 91),
+            f"Too few records: records_processed is 90, expected are at least 91; {SHOWN}",
+        ),
+        (
+            sync_run("completed", records_processed=None),
+            (None, None, None, 1),
+            "Too few records: records_processed is unknown, expected are at least 1",
+        ),
     ],
 )
 @pytest.mark.parametrize(("name", "shown"), [("", "{}"), ("Users → braze", "Users → braze ({})")])
@@ -177,8 +222,15 @@ def test_the_cause_is_in_census_own_words(cause: tuple[str | None, ...], words: 
         ("max_records_failed", True),
         ("max_records_invalid", "3"),
         ("max_records_invalid", 0.5),
+        ("max_failed_share", 5),
+        ("max_failed_share", -0.1),
+        ("max_failed_share", True),
+        ("max_failed_share", float("nan")),
+        ("max_failed_share", "5 %"),
+        ("min_records_processed", -1),
+        ("min_records_processed", 0.5),
     ],
 )
 def test_criteria_that_mean_nothing_are_refused(argument: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"^{argument} "):
+    with pytest.raises(ValueError, match=rf"^{argument} must be .*, not {re.escape(repr(value))}$"):
         SuccessCriteria(**{argument: value})

@@ -34,6 +34,7 @@ from airflow_provider_census.exceptions import (
     CensusSyncRunFailed,
     CensusSyncRunRejectedRecords,
     CensusSyncRunSkipped,
+    CensusSyncRunTooFewRecords,
     CensusTaskKilled,
     CensusTimeoutError,
 )
@@ -71,6 +72,7 @@ CASES: list[tuple[CensusError, str]] = [
     (CensusSyncRunCanceled("Cancelled.", RUN), "may help"),
     (CensusSyncRunSkipped("Skipped.", RUN), "can help"),
     (CensusSyncRunRejectedRecords("Rejected.", RUN), "seldom helps"),
+    (CensusSyncRunTooFewRecords("Too few.", RUN), "may help: it starts another run"),
     *((kind("Ended badly.", RUN), "cannot help") for kind in FINAL.values()),
 ]
 

@@ -26,6 +26,7 @@ from airflow_provider_census.exceptions import (
     CensusSyncRunFailed,
     CensusSyncRunRejectedRecords,
     CensusSyncRunSkipped,
+    CensusSyncRunTooFewRecords,
     CensusTimeoutError,
 )
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
@@ -89,6 +90,21 @@ ENDINGS: list[tuple[int, dict[str, Any], str, type[Exception] | None, list[str]]
     ),
     (55, {"max_records_failed": 3, "max_records_invalid": 2}, "success", None, []),
     (52, {"max_records_failed": 0, "max_records_invalid": 0}, "success", None, []),
+    (
+        55,
+        {"max_failed_share": 0.004},
+        "failed",
+        CensusSyncRunRejectedRecords,
+        ["Too many rejected records: 0.5 % (5 of 1000), allowed are 0.4 %", COUNTS],
+    ),
+    (55, {"max_failed_share": 0.005, "min_records_processed": 1000}, "success", None, []),
+    (
+        52,
+        {"max_failed_share": 0, "min_records_processed": 1001},
+        "failed",
+        CensusSyncRunTooFewRecords,
+        ["Too few records: records_processed is 1000, expected are at least 1001"],
+    ),
     (56, {}, "failed", CensusSyncRunCanceled, ["Cancelled"]),
     (58, {}, "success", None, []),
 ]

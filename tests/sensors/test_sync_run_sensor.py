@@ -27,6 +27,7 @@ from airflow_provider_census.exceptions import (
     CensusSyncRunFailed,
     CensusSyncRunRejectedRecords,
     CensusSyncRunSkipped,
+    CensusSyncRunTooFewRecords,
 )
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
@@ -61,6 +62,8 @@ ENDINGS: list[tuple[int, dict[str, Any], str, type[CensusSyncRunError] | None, s
     (54, {"on_skipped_run": "skip"}, "skipped", None, ""),
     (54, {"on_skipped_run": "succeed"}, "success", None, ""),
     (55, {"max_records_failed": 2}, "failed", CensusSyncRunRejectedRecords, "records_failed is 3"),
+    (55, {"max_failed_share": 0.004}, "failed", CensusSyncRunRejectedRecords, "0.5 % (5 of 1000)"),
+    (52, {"min_records_processed": 1001}, "failed", CensusSyncRunTooFewRecords, "records_processed is 1000"),
     (56, {}, "failed", CensusSyncRunCanceled, "Cancelled"),
     (58, {}, "success", None, ""),
 ]

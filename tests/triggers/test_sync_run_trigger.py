@@ -63,13 +63,14 @@ EVERYTHING = {
     "resume_after": 4.0,
     "cancel_on_kill": True,
 }
+OF_A_TASK = {"hook_params": {"timeout": 120.0, "api_version": "v2"}, "sync_name": "Users → braze"}
 
 
-@pytest.mark.parametrize("given", [{"sync_run_id": 94}, {"sync_run_id": "94"}, EVERYTHING], ids=str)
+@pytest.mark.parametrize("given", [{"sync_run_id": 94}, {"sync_run_id": "94"}, {**EVERYTHING, **OF_A_TASK}])
 def test_it_is_made_again_from_plain_json(given: dict[str, Any]) -> None:
     path, arguments = CensusSyncRunTrigger(**given).serialize()
     assert path == "airflow_provider_census.triggers.census.CensusSyncRunTrigger"
-    assert arguments.keys() == {*EVERYTHING, "release"}
+    assert arguments.keys() == {*EVERYTHING, *(OF_A_TASK.keys() & given.keys()), "release"}
     assert given.items() <= arguments.items()
     again = CensusSyncRunTrigger(**json.loads(json.dumps(arguments)))
     assert again.serialize() == (path, arguments)
@@ -108,6 +109,7 @@ def test_what_another_release_stored_besides_is_dropped(kind: type[Any], release
         ({"poll_interval": float("nan")}, "poll_interval must be .* not nan"),
         ({"poll_interval": "5"}, "poll_interval must be .* not '5'"),
         ({"exponential_backoff": True}, "exponential_backoff needs a poll_interval"),
+        ({"hook_params": {"password": "x"}}, "hook_params takes .*'timeout'.* not 'password'"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused_at_once(given: dict[str, Any], words: str) -> None:
