@@ -33,6 +33,19 @@ NEWEST = 25
 REGIONS = {"app.getcensus.com": "US", "app-eu.getcensus.com": "EU"}
 """The regions that the vendor names a host of."""
 
+FILTERS = {
+    "label": "Label, with wildcards, such as 'Nightly*'",
+    "table": "Table that the sync reads, such as marts.customers or 'marts.*'",
+    "model": "Name of the model that it reads, with wildcards",
+    "dataset": "Name of the dataset that it reads, with wildcards",
+    "source": "Id, slug, name or label of the source",
+    "destination": "Id, slug, name or label of the destination",
+}
+"""By what ``syncs`` selects, with the help on each."""
+
+EXIT_CODES = {"completed": 0, "failed": 3, "canceled": 4, "skipped": 5}
+"""How a run ended that was waited for; 1 is an error, 2 a command line that makes no sense."""
+
 Row = dict[str, Any]
 
 
@@ -50,9 +63,19 @@ def get_census_cli_commands() -> list[CLICommand]:
     full = Arg(
         ("--force-full-sync",), help="Sync all records instead of the changed ones", action="store_true"
     )
+    wait = Arg(
+        ("--wait",),
+        help="Wait for the end of the run; the exit code says how it ended: "
+        + ", ".join(f"{code} {outcome}" for outcome, code in EXIT_CODES.items()),
+        action="store_true",
+    )
+    filters = tuple(
+        Arg((f"--{name}",), metavar=name.upper(), help=described) for name, described in FILTERS.items()
+    )
     commands = (
+        ("syncs", "List the syncs that read, write, or are labelled as wanted", _syncs, filters),
         ("runs", f"List the {NEWEST} newest runs of a sync", _runs, (sync,)),
-        ("trigger", "Start a run of a sync, and tell its id", _trigger, (sync, full)),
+        ("trigger", "Start a run of a sync, and tell its id", _trigger, (sync, full, wait)),
         ("status", "Show a sync run", _status, (run,)),
         ("cancel", "Cancel a sync run, and show it", _cancel, (run,)),
         ("check", "Check a connection: its token, region and version, and what v2 needs", _check, ()),
@@ -92,35 +115,52 @@ def _command(find: Callable[[CensusHook, Namespace], list[Row] | Row]) -> Callab
         try:
             found = find(CensusHook(args.conn_id), args)
         except (CensusError, AirflowException, ValueError) as error:
-            raise SystemExit(_visible(_writable(" ".join(str(error).split())))) from None
+            raise SystemExit(visible(writable(" ".join(str(error).split())))) from None
         except KeyboardInterrupt:
             raise SystemExit(130) from None  # as shells tell of Ctrl-C
-        found = json.loads(_writable(json.dumps(found, ensure_ascii=False)))
+        outcome = found.get("outcome") if isinstance(found, dict) else None  # of a run that was waited for
+        found = json.loads(writable(json.dumps(found, ensure_ascii=False)))
         if args.output in {"table", "plain"}:
             if isinstance(found, dict):
                 found = [{"property_name": name, "property_value": value} for name, value in found.items()]
-            found = _visible(found)
+            found = visible(found)
         # What Census writes is no markup, though it may look like it.
         console = AirflowConsole(markup=False, emoji=False)
         console.print_as([found] if isinstance(found, dict) else found, args.output)
+        if code := EXIT_CODES.get(outcome, 1) if outcome else 0:
+            raise SystemExit(code)
 
     return command
 
 
-def _writable(text: str) -> str:
+def writable(text: str) -> str:
     """Replace halves of characters, which no encoding can write."""
     return text.encode("utf-8", "replace").decode()
 
 
-def _visible(value: Any) -> Any:
+def visible(value: Any) -> Any:
     """Escape in all texts what a terminal would obey: some of it comes from the records that were synced."""
     if isinstance(value, dict):
-        return {_visible(key): _visible(each) for key, each in value.items()}
+        return {visible(key): visible(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_visible(each) for each in value]
+        return [visible(each) for each in value]
     if not isinstance(value, str):
         return value
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in value)
+
+
+def _syncs(hook: CensusHook, args: Namespace) -> list[Row]:
+    from airflow_provider_census.api.selection import described
+    from airflow_provider_census.api.syncs import own_schedule
+
+    return [
+        {
+            **{column: sync.get(column) for column in ("id", "label", "status", "paused")},
+            "schedule": own_schedule(sync),
+            **described(sync),
+        }
+        for sync in hook.find_syncs(**{name: getattr(args, name) for name in FILTERS})
+    ]
 
 
 def _runs(hook: CensusHook, args: Namespace) -> list[Row]:
@@ -140,10 +180,15 @@ def _in_words(run: Mapping[str, Any]) -> Row:
     }
 
 
-def _trigger(hook: CensusHook, args: Namespace) -> list[Row]:
+def _trigger(hook: CensusHook, args: Namespace) -> list[Row] | Row:
     sync_id = _sync_id(hook, args.sync)
     sync_run_id = hook.trigger_sync(sync_id, force_full_sync=args.force_full_sync)
-    return [{"sync_run_id": sync_run_id, "url": _url(hook, {"id": sync_run_id, "sync_id": sync_id})}]
+    url = _url(hook, {"id": sync_run_id, "sync_id": sync_id})
+    if args.wait:
+        from airflow_provider_census.cli_wait import wait_for_run
+
+        return wait_for_run(hook, {"id": sync_run_id, "sync_id": sync_id}, url)
+    return [{"sync_run_id": sync_run_id, "url": url}]
 
 
 def _status(hook: CensusHook, args: Namespace) -> Row:

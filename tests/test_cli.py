@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ import airflow
 import pytest
 
 from airflow_provider_census.hooks.census import CensusHook
-from airflow_provider_census.sandbox import Sandbox
+from airflow_provider_census.sandbox import Sandbox, cancelled, fails, runs_for, skipped
 
 pytestmark = pytest.mark.skipif(
     tuple(map(int, airflow.__version__.split(".")[:2])) < (3, 2),
@@ -184,6 +186,98 @@ def test_the_four_commands(census: Sandbox, census_commands: Run) -> None:
     assert hook.get_sync_run(full["sync_run_id"])["full_sync"]
     assert (cancelled["id"], cancelled["canceled"]) == (str(going_on), "True")
     assert census.cancels == [going_on]
+
+
+def test_syncs_are_found_by_what_they_read(census: Sandbox, census_commands: Run) -> None:
+    everything, long, other_table, wrong, two = census_commands(
+        "syncs -o json",
+        "syncs --label R*long --model braze_* --destination 15 -o json",
+        "syncs --table no.such*",
+        "syncs --source 0",
+        "syncs --table a --dataset b",
+    )
+    assert [sync["id"] for sync in everything.found] == [
+        str(sync["id"]) for sync in CensusHook().list_syncs()
+    ]
+    assert long.found == [
+        {
+            "id": "57",
+            "label": "Runs long",
+            "status": "Ready",
+            "paused": "False",
+            "schedule": "",
+            "reads": "model braze_test",
+            "writes": "15: user",
+        }
+    ]
+    assert (other_table.out, other_table.code) == ("No data found\n", 0)
+    assert (wrong.code, two.code) == (1, 1)
+    assert wrong.err.startswith("source must be an id (a positive whole number) or a slug")
+    assert "only one of table and dataset" in two.err
+
+
+ENDS = {
+    "completed": (runs_for(0), 0, "Completed in 0 s: 1000 updated, 0 rejected, 0 invalid"),
+    "failed": (runs_for(0, fails("NO_ROOM", "Full")), 3, "Failed after 0 s: NO_ROOM: Full"),
+    "canceled": (runs_for(0.01, cancelled()), 4, "Cancelled after 0 s"),
+    "skipped": (skipped(), 5, "Skipped by Census, nothing was synced"),
+}
+
+
+def test_the_exit_code_of_a_wait_says_how_the_run_ended(census: Sandbox, census_commands: Run) -> None:
+    for outcome, (does, _, _) in ENDS.items():
+        census.add_sync(outcome, does)
+    said = census_commands(*(f"trigger {outcome} --wait -o json" for outcome in ENDS))
+    for each, trigger, (outcome, (_, code, words)) in zip(said, census.triggers, ENDS.items(), strict=True):
+        url = f"{census.url}/syncs/{trigger.sync_id}/history?sync_run_id={trigger.sync_run_id}"
+        title = f"{outcome} → user (sync {trigger.sync_id}, run {trigger.sync_run_id})"
+        assert each.code == code
+        assert each.err.startswith(f"Started: {title}\nOpen: {url}\n")
+        (row,) = json.loads(each.out)
+        assert (row["outcome"], row["sync_run_id"]) == (outcome, str(trigger.sync_run_id))
+        assert row["url"] == url
+        assert row["message"].startswith(words)
+
+
+def test_a_wait_that_cannot_go_on_says_that_the_run_does(census: Sandbox, census_commands: Run) -> None:
+    census.fail_next(1, status=404, method="GET", path="/api/v1/sync_runs/")
+    (said,) = census_commands("trigger 57 --wait")
+    assert (said.out, said.code) == ("", 1)
+    last = said.err.splitlines()[-1]
+    assert last.startswith("HTTP 404: ")
+    assert " The run keeps running in Census. http://127.0.0.1:" in last
+    assert census.cancels == []
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+def test_ctrl_c_leaves_the_run_running_and_says_so(census: Sandbox, airflow_db: str, terminal: bool) -> None:
+    reader, writer = pty.openpty() if terminal else os.pipe()
+    command = subprocess.Popen(
+        [sys.executable, "-m", "airflow", "census", "trigger", "57", "--wait"],
+        stdout=subprocess.PIPE,
+        stderr=writer,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "300"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    os.close(writer)
+    said = ""
+    with command, suppress(OSError):  # as a terminal ends that nobody writes to any more
+        while read := os.read(reader, 65536):
+            shown, said = "queued · Runs long → user (sync 57" in said, said + read.decode()
+            if not shown and "queued · Runs long → user (sync 57" in said:
+                command.send_signal(signal.SIGINT)
+    os.close(reader)
+    (run,) = census.runs
+    url = f"{census.url}/syncs/57/history?sync_run_id={run['id']}"
+    assert command.returncode == 130
+    assert (run["status"] in {"queued", "working"}, census.cancels) == (True, [])
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said).splitlines()
+    cancel = f"airflow census cancel {run['id']} --conn-id census_default"
+    assert [line for line in lines if line][-1] == (
+        f"The run keeps running in Census. {url} To cancel it: {cancel}"
+    )
+    # One line that changes begins with what turns; in a pipe each stays.
+    assert any(line.startswith("queued · ") for line in lines) is not terminal
 
 
 def test_the_formats_are_those_of_airflow(census: Sandbox, census_commands: Run) -> None:

@@ -124,6 +124,17 @@ class Workspace:
         return next((each for each in alike if str(each.get("id")) == str(key)), {})
 
 
+def described(sync: Sync) -> dict[str, str]:
+    """Say in words what a sync reads and what it writes, as far as it says so itself."""
+    read, written = sync.get("source_attributes") or {}, sync.get("destination_attributes") or {}
+    within: Any = read.get("object") if isinstance(read.get("object"), Mapping) else read
+    kind = str(within.get("type") or "")
+    names = ".".join(_names(within, kind)) or str(within.get("id") or "")
+    where = written.get("connection_slug") or written.get("connection_id")
+    parts = [str(part) for part in (where, written.get("object")) if part]
+    return {"reads": f"{kind} {names}".strip(), "writes": ": ".join(parts)}
+
+
 def _names(read: Mapping[str, Any], kind: str) -> list[str]:
     keys = TABLE_PARTS if kind == "table" else ("name",) if "name" in read else (f"{kind}_name",)
     return [str(read[key]) for key in keys if read.get(key)]

@@ -108,7 +108,6 @@ def test_a_mapped_task_has_its_own(run_task: Callable[..., Any], census: Sandbox
 
     done = run_task(of_each)
     assert sorted(done.states) == ["failed", "success"]
-    assert "hook_params['timeout'] must be" in str(done.raised["task"][-1])
 
 
 @pytest.mark.parametrize("given", [{"timeout": -1}, {"attempts": 0}, {"attempts": True}], ids=str)
