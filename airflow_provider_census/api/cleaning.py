@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import html
 import re
@@ -57,13 +58,26 @@ def cut(text: str, length: int = MAX_EXCERPT) -> str:
 
 
 def redact(token: str, text: bytes) -> bytes:
-    """Put stars where a text has the token, as it is or as JSON, HTML and URLs write its characters."""
+    """Put stars where a text has the token: as it is, in base64, or as JSON, HTML and URLs write it."""
     if not token:
         return text
-    text = text.replace(token.encode(), b"***")
+    for form in _forms_of(token):
+        text = text.replace(form, b"***")
     if any(sign in text for sign in (b"\\", b"%", b"&")):  # else nothing in it can be written otherwise
         text = _escaped(token).sub(b"***", text)
     return text
+
+
+@functools.lru_cache(maxsize=32)
+def _forms_of(token: str) -> list[bytes]:
+    """Give a token as it is, and what base64 has of it wherever it begins in what is encoded."""
+    forms = [token.encode()]
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + token.encode() + bytes(3))
+        own = encoded[4 if before else 0 : (before + len(token)) // 3 * 4]  # without what neighbours share
+        if len(own) > 8:  # else it may be anything
+            forms += {own, own.translate(bytes.maketrans(b"+/", b"-_"))}
+    return forms
 
 
 @functools.lru_cache(maxsize=32)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import re
@@ -318,6 +319,15 @@ FORMS: dict[str, Callable[[str], str]] = {
 def test_the_token_is_redacted_in_every_form(form: Callable[[str], str]) -> None:
     text = "".join(map(form, TOKEN))
     assert redact(TOKEN, f"Bearer {text}, {text}.".encode()) == b"Bearer ***, ***."
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+@pytest.mark.parametrize("before", ["", "x", "xy", "Bearer ", "user:"])
+@pytest.mark.parametrize("after", ["", "x", "xy"])
+def test_the_token_is_redacted_in_base64(encode: Callable[[bytes], bytes], before: str, after: str) -> None:
+    text = b"Basic " + encode(f"{before}{TOKEN}{after}".encode())
+    left = redact(TOKEN, text)
+    assert len(left) <= len(b"Basic ***") + len(base64.b64encode(before.encode())) + 8
 
 
 @given(st.data())
