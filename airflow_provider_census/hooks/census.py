@@ -94,6 +94,11 @@ class CensusHook(Operations, OldMethods, BaseHook):
         }
         self._settings: Settings | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out of pickles and copies what was read of the connection, for it has the token."""
+        kept = vars(self).keys() - {"_transport", "_log"}
+        return {name: vars(self)[name] for name in kept} | {"_settings": None}
+
     def trigger_sync(
         self,
         sync_id: int | str,

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
+import pickle
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +94,11 @@ def test_nothing_that_the_hook_holds_shows_the_token(census: Sandbox) -> None:
     hook.list_sources()
     shown = f"{hook!r} {vars(hook)!r} {hook.settings!r} {hook._transport!r} {vars(hook._transport)!r}"  # noqa: SLF001 - everything that it keeps
     assert census.token not in shown
+    pickled = pickle.dumps(hook)
+    assert census.token.encode() not in pickled
+    for copied in (pickle.loads(pickled), copy.copy(hook), copy.deepcopy(hook)):
+        assert census.token not in repr(vars(copied))
+        assert copied.list_sources()
 
 
 @pytest.fixture
