@@ -294,7 +294,8 @@ class WaitsForSyncRun(_Task):
         """
         now, end = time.time(), options.first_deadline
         left = TEN_YEARS if end is None else min(max(0.0, end - now), TEN_YEARS)
-        options = replace(options, resume_after=early_resume.resume_after(now))
+        earliest = max(early_resume.resume_after(now) or 0.0, options.resume_after or 0.0)
+        options = replace(options, resume_after=earliest or None)
         times = {name: getattr(options, name) for name in ("started", "deadline", "execution_deadline")}
         trigger = self._trigger(waiter, options).connect_as(self.hook, self.hook_params)
         trigger.sync_name = self._sync_name or None
@@ -372,7 +373,7 @@ class WaitsForSyncRun(_Task):
         if run is not None:
             return run
         self._raise_unless_ended(waiter, event)
-        return self._defer(waiter, options)
+        return self._defer(waiter, options.flapping(time.time()))
 
     def _raise_unless_ended(self, waiter: RunWaiter[Any], event: WaitEvent) -> None:
         """Raise what a wait in the triggerer ended with, unless that was the end of the run."""

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+import math
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_census.api import retries
@@ -47,6 +48,9 @@ RESCHEDULE_INTERVAL = 60.0
 
 EVENT_POLL_INTERVAL = 30.0
 """Seconds between two polls of a watched sync, unless the user says otherwise."""
+
+MAX_FLAPPING_DELAY = 60.0
+"""Seconds at most for which a run is left alone that was over for one who asked, and not for the next one."""
 
 Deadline = Literal["timeout", "execution_timeout"]
 
@@ -110,6 +114,16 @@ class WaitOptions:
             if self.execution_deadline is not None and self.execution_deadline == self.first_deadline
             else "timeout"
         )
+
+    def flapping(self, now: float) -> WaitOptions:
+        """
+        Continue a wait for a run that was over for the triggerer, and is not for the worker.
+
+        It is left alone for a tenth of the time waited, within limits. So a run that goes back and forth all
+        day makes a deferral a minute, and a response that was out of date makes a task hardly later.
+        """
+        delay = min(MAX_FLAPPING_DELAY, max(0.0, now - (self.started or now)) / 10)
+        return replace(self, resume_after=min(now + delay, self.first_deadline or math.inf))
 
     def startup_jitter(self, rng: random.Random) -> float:
         """Seconds before the first poll, so that not all waits poll at once when a triggerer starts."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
@@ -29,6 +30,7 @@ from airflow_provider_census.exceptions import (
     CensusSyncRunTooFewRecords,
     CensusTimeoutError,
 )
+from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 from airflow_provider_census.sandbox import Sandbox
 
@@ -442,3 +444,27 @@ def test_what_a_cluster_policy_sets_counts(census: Sandbox, timeout: Any, poll_i
     event = {"sync_run_id": deferral.value.trigger.sync_run_id, "event": "timeout"}
     with pytest.raises(CensusTimeoutError, match=r"within 1 min 40 s \(timeout\)"):
         operator.execute_complete(context(), event, **(deferral.value.kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("waited", "deadline", "held"), [(0, None, 0), (300, None, 30), (86_400, None, 60), (86_400, 7, 7)]
+)
+def test_a_run_that_goes_back_and_forth_is_deferred_less_and_less_often(
+    census: Sandbox, waited: float, deadline: float | None, held: float
+) -> None:
+    """The triggerer has seen that it is over, and the worker now sees that it is not."""
+    operator = CensusTriggerSyncOperator(
+        task_id="task", sync_id=57, wait_for_completion=True, deferrable=True
+    )
+    sync_run_id = CensusHook().trigger_sync(57)
+    now = time.time()
+    times: Any = {
+        "started": now - waited,
+        "deadline": deadline and now + deadline,
+        "execution_deadline": None,
+    }
+    event = {"sync_run_id": sync_run_id, "event": "ended", "message": ""}
+    with pytest.raises(TaskDeferred) as deferral:
+        operator.execute_complete(context(), event, **times)
+    resumes = deferral.value.trigger.options.resume_after or now
+    assert resumes - now == pytest.approx(held, abs=1.0)
