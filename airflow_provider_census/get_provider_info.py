@@ -100,6 +100,11 @@ CONN_FIELDS: dict[str, Any] = {
         "description": "Id of the group in which API v2 creates things; not needed to run syncs.",
         "schema": {"type": ["string", "null"], "default": None},
     },
+    "max_requests_per_minute": {
+        "label": "Requests per minute",
+        "description": "How many requests a triggerer sends at most. Default: any number.",
+        "schema": {"type": ["integer", "null"], "default": None, "minimum": 1},
+    },
 }
 """The extra fields of the connection form."""
 

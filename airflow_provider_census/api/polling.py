@@ -43,6 +43,12 @@ STARTUP_SPREAD = 5.0
 ADAPTIVE_STARTUP_SPREAD = 1.0
 """The same where the interval is jittered, which by itself parts those that poll together."""
 
+MAX_POLL_RATE = 100.0
+"""Adaptive polls per second of all waits on one connection in one process at most, on average."""
+
+MAX_RETURN_SPREAD = 25.0
+"""Seconds at most over which the waits on one connection come back after a ``Retry-After``."""
+
 RESCHEDULE_INTERVAL = 60.0
 """Seconds at least between two polls that each take a process of their own."""
 
@@ -63,7 +69,7 @@ class WaitOptions:
     Operator, sensors, triggers and hook take these; a trigger carries them from the worker to the triggerer.
 
     :ivar poll_interval: seconds between two polls; ``None`` lets them grow with the time waited, from 4 to 23
-        seconds.
+        seconds, and with the number of waits on the same connection.
     :ivar exponential_backoff: double the delay at every poll, from ``poll_interval`` on, as Airflow's sensors
         do.
     :ivar max_wait: seconds between two polls at most with ``exponential_backoff``.
@@ -125,15 +131,24 @@ class WaitOptions:
         delay = min(MAX_FLAPPING_DELAY, max(0.0, now - (self.started or now)) / 10)
         return replace(self, resume_after=min(now + delay, self.first_deadline or math.inf))
 
-    def startup_jitter(self, rng: random.Random) -> float:
-        """Seconds before the first poll, so that not all waits poll at once when a triggerer starts."""
+    def startup_jitter(self, rng: random.Random, at_least: float = 0.0) -> float:
+        """
+        Seconds before the first poll, so that not all waits poll at once when a triggerer starts.
+
+        :param at_least: what :func:`min_interval` gives.
+        """
         spread = (
-            ADAPTIVE_STARTUP_SPREAD if self.poll_interval is None else min(self.poll_interval, STARTUP_SPREAD)
+            max(ADAPTIVE_STARTUP_SPREAD, at_least)
+            if self.poll_interval is None
+            else min(self.poll_interval, STARTUP_SPREAD)
         )
         # A few moments for all: to wake up for each of a thousand waits costs more than their polls do.
-        return rng.randrange(5) / 5 * spread
+        moments = max(5, round(spread))
+        return rng.randrange(moments) / moments * spread
 
-    def interval(self, waited: float, polls: int, rng: random.Random, *, took: float = 0.0) -> float:
+    def interval(
+        self, waited: float, polls: int, rng: random.Random, *, took: float = 0.0, at_least: float = 0.0
+    ) -> float:
         """
         Seconds from one poll that succeeded to the next.
 
@@ -141,17 +156,40 @@ class WaitOptions:
         :param polls: how many polls there were, from 1.
         :param took: seconds since the last of them began. An interval counts from there, in whole intervals
             if a response is slow: waits that all had to wait for Census do not poll together from then on.
+        :param at_least: what :func:`min_interval` gives, for an adaptive interval.
         """
         if self.poll_interval is None:
-            return min(MAX_POLL_INTERVAL, max(MIN_POLL_INTERVAL, POLL_FRACTION * waited)) * rng.uniform(
-                *JITTER
-            )
+            adaptive = min(MAX_POLL_INTERVAL, max(MIN_POLL_INTERVAL, POLL_FRACTION * waited))
+            return max(at_least, adaptive) * rng.uniform(*JITTER)
         if not self.exponential_backoff:
             delay = self.poll_interval - (took % self.poll_interval)
             return delay if delay >= self.poll_interval / 2 else delay + self.poll_interval
         step = max(int(self.poll_interval * 2.0 ** min(polls - 2, 60)), 1)
         delay = step + rng.uniform(0, step)
         return delay if self.max_wait is None else min(self.max_wait, delay)
+
+
+def min_interval(waits: int, max_requests_per_minute: int | None = None) -> float:
+    """
+    Seconds between two adaptive polls at least, so that many waits share what Census may be asked.
+
+    :param waits: how many there are on one connection in this process.
+    :param max_requests_per_minute: what the connection allows, if that is less than :data:`MAX_POLL_RATE`.
+    """
+    rate = MAX_POLL_RATE
+    if max_requests_per_minute is not None:
+        rate = min(rate, max_requests_per_minute / 60.0)
+    return waits / rate / JITTER[0]
+
+
+def return_spread(waits: int, asked: float) -> float:
+    """
+    Seconds over which the waits on one connection come back when Census asked all to hold back.
+
+    :param waits: how many there are.
+    :param asked: for how many seconds.
+    """
+    return min(MAX_RETURN_SPREAD, max(waits / MAX_POLL_RATE, asked / 10))
 
 
 def next_poll(interval: float, failures: int, failure: CensusError | None, rng: random.Random) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from numbers import Number
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_census.api import versions
@@ -22,9 +22,14 @@ from airflow_provider_census.exceptions import CensusConfigError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+N = TypeVar("N", int, None)
+
 DEFAULT_HOST = "app.getcensus.com"
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_ATTEMPTS = 5
+
+MAX_REQUESTS_PER_MINUTE = 1_000_000
+"""Far more than a process can send."""
 
 LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 """What stands between the dots of a host name."""
@@ -41,6 +46,7 @@ class Settings:
     :ivar attempts: how often a request is sent at most.
     :ivar api_version: ``v1`` or ``v2``.
     :ivar group_id: the Fivetran group in which API v2 creates things.
+    :ivar max_requests_per_minute: how many requests a triggerer sends at most; ``None`` for any number.
     :ivar connection_id: id of the Airflow connection, where it is one; only for messages.
     :ivar api_url: what the paths of requests are appended to.
     """
@@ -51,6 +57,7 @@ class Settings:
     attempts: int = DEFAULT_ATTEMPTS
     api_version: str = field(default_factory=versions.default_version)
     group_id: str | None = None
+    max_requests_per_minute: int | None = None
     connection_id: str = field(default="", compare=False)
 
     api_url: str = field(init=False, repr=False)
@@ -106,9 +113,10 @@ def read_settings(
         ),
         _token(_text(password, "field 'password'")),
         _seconds(fields, "timeout"),
-        _attempts(fields, "attempts"),
+        _count(fields, "attempts", DEFAULT_ATTEMPTS, MAX_ATTEMPTS),
         _api_version(fields, "api_version", now),
         _text(fields.get("group_id"), "extra field 'group_id'") or None,
+        _count(fields, "max_requests_per_minute", None, MAX_REQUESTS_PER_MINUTE),
     )
 
 
@@ -245,14 +253,15 @@ def _seconds(extra: Mapping[str, Any], key: str) -> float:
     return seconds
 
 
-def _attempts(extra: Mapping[str, Any], key: str) -> int:
-    value = extra.get(key, DEFAULT_ATTEMPTS)
-    attempts = _whole(value)
-    if attempts is None or not 1 <= attempts <= MAX_ATTEMPTS:
+def _count(extra: Mapping[str, Any], key: str, default: N, maximum: int) -> int | N:
+    if key not in extra:
+        return default
+    count = _whole(extra[key])
+    if count is None or not 1 <= count <= maximum:
         raise CensusConfigError(
-            f"extra field '{key}' must be a whole number from 1 to {MAX_ATTEMPTS}, not {_shown(value)}"
+            f"extra field '{key}' must be a whole number from 1 to {maximum}, not {_shown(extra[key])}"
         )
-    return attempts
+    return count
 
 
 def _api_version(extra: Mapping[str, Any], key: str, now: float | None) -> str:

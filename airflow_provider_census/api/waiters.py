@@ -401,6 +401,7 @@ def wait(
     now: Callable[[], float],
     rng: random.Random,
     first_success: bool = False,
+    min_interval: Callable[[], float] = float,
 ) -> Flow[T]:
     """
     Poll until what is waited for has ended, however it has.
@@ -410,6 +411,7 @@ def wait(
     :param options: how often, and until when.
     :param now: the clock of ``options``.
     :param first_success: return what the first poll that succeeds gives, whether it has ended or not.
+    :param min_interval: seconds between two adaptive polls at least, as many as others want to poll, too.
     :returns: what was polled when it had ended: the finished run, or the status of the refresh.
     :raises CensusTimeoutError: if it is still running at the first deadline.
     :raises CensusNotFoundError: if there is no such thing.
@@ -432,7 +434,9 @@ def wait(
             failures = 0
         polls += 1
         moment = now()
-        interval = options.interval(moment - started, polls, rng, took=moment - began)
+        interval = options.interval(
+            moment - started, polls, rng, took=moment - began, at_least=min_interval()
+        )
         delay = polling.next_poll(interval, failures, failure, rng)
         if deadline is not None:
             if moment >= deadline:

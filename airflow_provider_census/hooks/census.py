@@ -322,12 +322,16 @@ class CensusHook(Operations, OldMethods, BaseHook):
         """
         Open a transport on an event loop, which shares the sockets of all who connect to the same Census.
 
-        :param shared: ``False`` for sockets of its own, which the requests of many waits cannot hold up.
+        It also keeps the pace of all who use the same Airflow connection.
+
+        :param shared: ``False`` for sockets and a pace of its own, so that many waits cannot hold it up.
         """
         # The first import takes longer than an event loop may be held. Not from sys.modules, where a module
         # is before its import is done.
         module: Any = await asyncio.to_thread(import_module, AIOHTTP)
-        transport = module.AiohttpTransport(self._aread_connection, self.log, self._settings, shared=shared)
+        transport = module.AiohttpTransport(
+            self._aread_connection, self.log, self._settings, conn_id=self.census_conn_id, shared=shared
+        )
         async with transport:
             yield transport
 

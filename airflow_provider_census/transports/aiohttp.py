@@ -12,11 +12,12 @@ import aiohttp
 from tenacity import AsyncRetrying
 from yarl import URL
 
-from airflow_provider_census.api import encodings, responses
+from airflow_provider_census.api import encodings, responses, retries
 from airflow_provider_census.api.responses import HTTPResponse
 from airflow_provider_census.api.versions import adapt
-from airflow_provider_census.exceptions import CensusAuthError
+from airflow_provider_census.exceptions import CensusApiError, CensusAuthError
 from airflow_provider_census.transports import base
+from airflow_provider_census.transports.pace import shared_pace
 from airflow_provider_census.transports.shared_client import shared_client
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_census.api.flow import Log
     from airflow_provider_census.api.request import Request, Response
     from airflow_provider_census.api.settings import Settings
+    from airflow_provider_census.transports.pace import Pace
     from airflow_provider_census.transports.shared_client import SharedClient
 
 T = TypeVar("T")
@@ -62,8 +64,12 @@ class AiohttpTransport:
     :param read_connection: reads the connection, at the first request and when Census rejects its token.
     :param log: where retries are reported.
     :param settings: what the connection says, if it has been read.
-    :param shared: ``False`` for sockets of its own.
+    :param conn_id: id of the connection, all users of which keep the same pace.
+    :param shared: ``False`` for sockets and a pace of its own.
+    :ivar pace: when it may send a request.
     """
+
+    pace: Pace
 
     def __init__(
         self,
@@ -71,17 +77,20 @@ class AiohttpTransport:
         log: Log,
         settings: Settings | None = None,
         *,
+        conn_id: str,
         shared: bool = True,
     ) -> None:
         self._read_connection = read_connection
         self._log = log
         self._known = settings
+        self._conn_id = conn_id
         self._shared = shared
         self._credentials: Credentials | None = None
         self._clients = AsyncExitStack()
 
     async def __aenter__(self) -> AiohttpTransport:
-        """Open nothing yet."""
+        """Open nothing yet, but be counted."""
+        self.pace = self._clients.enter_context(shared_pace(self._conn_id, shared=self._shared))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -128,6 +137,7 @@ class AiohttpTransport:
             opened = shared_client(settings.base_url, proxy, shared=self._shared)
             client = await self._clients.enter_async_context(opened)
         self._credentials = Credentials(settings, client, proxy)
+        self.pace.max_requests_per_minute = settings.max_requests_per_minute
 
     async def _renew(self, rejected: Credentials) -> Credentials:
         """Read the connection again, for its token may be a new one."""
@@ -158,13 +168,28 @@ class AiohttpTransport:
         except BaseException as error:  # noqa: BLE001 - a timeout of the task, a kill: it goes on as it is
             raise base.bare(error) from None
         else:
-            return responses.parse(request, response, settings)
+            return self._parse(request, response, settings)
         raise lost  # out here, for the library's error holds the request, and that the token
 
+    def _parse(self, request: Request[T], response: HTTPResponse, settings: Settings) -> Response[T]:
+        try:
+            return responses.parse(request, response, settings)
+        except CensusApiError as error:
+            if error.retry_after is not None and retries.not_processed(error):
+                self.pace.hold(retries.backoff(1, error))
+            raise
+
     async def _exchange(self, request: Request[Any], credentials: Credentials) -> HTTPResponse:
+        slots = credentials.client.slots
+        await self.pace.turn(slots)
+        try:
+            return await self._exchange_at_once(request, credentials)
+        finally:
+            slots.release()
+
+    async def _exchange_at_once(self, request: Request[Any], credentials: Credentials) -> HTTPResponse:
         settings = credentials.settings
         async with (
-            credentials.client.slots,
             credentials.client.session.request(
                 request.method,
                 URL(settings.api_url + request.path, encoded=True),

@@ -222,10 +222,12 @@ class WaitTrigger(BaseTrigger):
             await asyncio.to_thread(getattr, self, "hook")
         async with self.hook.aopen() as transport:
             settings = await self._connect(transport)
-            await asyncio.sleep(self.options.startup_jitter(RNG))
+            pace = transport.pace
+            await asyncio.sleep(self.options.startup_jitter(RNG, pace.min_interval))
             waiter = self._waiter(settings.base_url)
             waiter.name_of = lambda _: self.sync_name or ""
-            await adrive(wait(waiter, self.options, now=time.time, rng=RNG), transport.send)
+            flow = wait(waiter, self.options, now=time.time, rng=RNG, min_interval=lambda: pace.min_interval)
+            await adrive(flow, transport.send)
             self.run_polled, self.sync_run_id = waiter.run, waiter.sync_run_id
 
     async def _connect(self, transport: AiohttpTransport) -> Settings:
