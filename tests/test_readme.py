@@ -291,13 +291,20 @@ def test_file_of_the_secrets_backend_connects(monkeypatch: pytest.MonkeyPatch, t
         assert (settings.base_url, settings.token, settings.api_version) == (f"https://{host}", "abc", "v2")
 
 
+def test_the_environment_connects(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = json.loads(found("AIRFLOW_CONN_CENSUS_DEFAULT='([^']+)'", "README.md"))
+    there = {"host": census.url, "password": census.personal_access_token}
+    monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields | there))
+    assert reaches(census)
+    assert CensusHook().settings.api_version == "v2"
+
+
 def test_cli_connects(census: Sandbox, airflow_db: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.cli.cli_parser import get_parser
     from airflow.models.connection import Connection
     from airflow.utils.session import create_session
 
     command = block("docs/connection.md", "sh", "connections add")
-    assert command in PAGES["README.md"]
     command = command.replace('"$CENSUS_API_TOKEN"', census.personal_access_token)
     options = re.findall(r"`(--conn-[^`]+)`", PAGES["docs/connection.md"])
     assert [option.partition(" ")[0] for option in options] == ["--conn-host", "--conn-extra"]
