@@ -81,7 +81,10 @@ class Census:
     @property
     def connection(self) -> str:
         """The Airflow connection to it, as JSON."""
-        return json.dumps({"conn_type": "census", "host": self.host, "password": self.token})
+        # The API key of a workspace, which begins like this, is for v1.
+        version = "v1" if self.token.startswith("secret-token:") else "v2"
+        fields = {"conn_type": "census", "host": self.host, "password": self.token}
+        return json.dumps(fields | {"extra": {"api_version": version}})
 
 
 def main() -> int:
@@ -155,7 +158,7 @@ def chosen_census(sandbox_port: int) -> Census:
     token, sync_id = os.environ.get("CENSUS_API_TOKEN"), os.environ.get("CENSUS_SYNC_ID", "")
     if not token:
         host = f"http://{LOOPBACK}:{sandbox_port}"
-        return Census(host, "secret-token:sandbox", int(sync_id or 52), sandbox_port)
+        return Census(host, "sandbox-personal-access-token", int(sync_id or 52), sandbox_port)
     if not sync_id.isdigit():
         raise DemoError("with CENSUS_API_TOKEN, CENSUS_SYNC_ID must be the id of the sync to start.")
     return Census(os.environ.get("CENSUS_HOST") or "app.getcensus.com", token, int(sync_id))

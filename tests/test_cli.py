@@ -120,7 +120,7 @@ def test_a_connection_is_checked(
             "password": census.personal_access_token,
             "extra": {"api_version": "v2", "group_id": "mine"},
         },
-        "wrong": {**fields, "password": "secret-token:wrong", "extra": {"api_version": "v2"}},
+        "wrong": {**fields, "password": "wrong-token", "extra": {"api_version": "v2"}},
     }
     environment = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(conn) for name, conn in connections.items()}
     commands = [f"check --conn-id {name} -o json" for name in connections]

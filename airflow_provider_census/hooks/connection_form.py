@@ -27,9 +27,21 @@ def widgets() -> dict[str, Any]:
             label,
             widget=BS3TextFieldWidget(),
             description=description,
-            default=schema["default"],
+            default=lambda: None if _is_edited() else schema["default"],
             # Without the first of them, an emptied number could not be saved.
             validators=[Optional(), *([any_of(schema["enum"])] if "enum" in schema else [])],
         )
 
     return {name: field(**described) for name, described in CONN_FIELDS.items()}
+
+
+def _is_edited() -> bool:
+    """
+    Tell whether the form is for a connection that there is.
+
+    What such a connection does not say, its form leaves empty: else to change its description would also change
+    the version of the API that it speaks.
+    """
+    from flask import has_request_context, request
+
+    return has_request_context() and "pk" in (request.view_args or {})

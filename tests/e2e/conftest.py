@@ -48,7 +48,7 @@ def census() -> Iterator[Sandbox]:
 @pytest.fixture
 def rejection(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> str:
     """The sentence that the hook has for a wrong token, in the version that the form begins with."""
-    fields = {"conn_type": "census", "host": census.url, "password": "secret-token:wrong"}
+    fields = {"conn_type": "census", "host": census.url, "password": "wrong-token"}
     extra = {"api_version": DEFAULT_VERSION}
     monkeypatch.setenv("AIRFLOW_CONN_WRONG", json.dumps({**fields, "extra": extra}))
     works, sentence = CensusHook("wrong").test_connection()

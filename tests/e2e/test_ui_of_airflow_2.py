@@ -83,11 +83,11 @@ def test_the_test_button(form: Locator, census: Sandbox, rejection: str) -> None
     button.click()
     seen = form.page.get_by_text(f"Connected to {census.url}: the API token sees 2 sources.")
     expect(seen).to_be_visible()
-    fill(form, "census_default", census.url, "secret-token:wrong")
+    fill(form, "census_default", census.url, "wrong-token")
     button.click()
     expect(form.page.get_by_text(rejection, exact=True)).to_be_visible()
     expect(seen).to_be_hidden()
-    assert "secret-token:wrong" not in form.page.content()
+    assert "wrong-token" not in form.page.content()
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,21 @@ def test_the_form_makes_a_connection_that_works(
         ),
     )
     assert CensusHook("saved").test_connection()[0]
+
+
+def test_a_connection_that_names_no_version_names_none_when_it_is_saved_again(
+    form: Locator, airflow2: Airflow, census: Sandbox
+) -> None:
+    conn_id = "census_of_old"
+    connections = f"{airflow2.url}/api/v1/connections"
+    old = {"connection_id": conn_id, "conn_type": "census", "host": census.url, "password": census.token}
+    assert form.page.request.post(connections, data=old).ok
+    form.page.goto(f"{airflow2.url}/connection/list/")
+    form.page.locator("tr", has_text=conn_id).locator("a[href*='/edit/']").first.click()
+    expect(form.get_by_label("API version")).to_have_value("")
+    form.get_by_label("Description").fill("changed")
+    form.get_by_role("button", name="Save").click()
+    expect(form.page.get_by_text("Changed Row")).to_be_visible()
+    saved = form.page.request.get(f"{connections}/{conn_id}").json()
+    assert saved["description"] == "changed"
+    assert not any(json.loads(saved["extra"] or "{}").values())
