@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Runs = Mapping[int, Run]
 
+MAX_RUNNING = 1000
+"""Runs of a sync that are followed to their end, the newest ones. Census runs a sync once at a time."""
+
 
 @dataclass(frozen=True)
 class Watermark:
@@ -77,18 +80,19 @@ class Watermark:
         :returns: the runs, and the watermark, in which they stay open until they are :meth:`reported`.
         """
         new: list[Run] = []
-        still_open: set[int] = set()
+        running: list[int] = []
+        ended: set[int] = set()
         for run_id, run in sorted(runs.items()):
             if run_id not in self.open and not self._is_newer(run_id, run):
                 continue
             if sync_runs.outcome(run) is None:
-                still_open.add(run_id)
+                running.append(run_id)
             elif is_wanted(run) and not (self.newest is None and self._is_past(run)):
-                still_open.add(run_id)
+                ended.add(run_id)
                 new.append(run)
         newest = max([*runs, *([] if self.newest is None else [self.newest])], default=None)
         created = max(filter(None, [self.created, *map(_created, runs.values())]), default=None)
-        return new, Watermark(self.since, newest, frozenset(still_open), created)
+        return new, Watermark(self.since, newest, frozenset(ended.union(running[-MAX_RUNNING:])), created)
 
     def reported(self, runs: Iterable[Run]) -> Watermark:
         """Give the watermark as of when runs have been reported."""

@@ -13,6 +13,7 @@ from flow_helpers import FlowRunner, api_error, in_order
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_census.api import watermark as watermarks
 from airflow_provider_census.api.responses import Page
 from airflow_provider_census.api.watermark import Watermark, read_runs
 
@@ -98,6 +99,15 @@ def test_each_run_is_reported_once_it_has_ended(
     assert read.open >= set(new_ids), "until they are reported"
     assert read.reported(new) == after
     assert after.new_runs(by_id(*runs), completed) == ([], after)
+
+
+def test_of_a_flood_of_running_runs_the_newest_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watermarks, "MAX_RUNNING", 3)
+    mark = Watermark(START, 10)
+    for first in (11, 21):
+        runs = by_id(*(run(first + each, "working", created_at=AFTER) for each in range(9)))
+        _, mark = mark.new_runs(runs, every_run)
+    assert mark.open == {27, 28, 29}
 
 
 def test_what_is_not_reported_yet_is_new_again() -> None:
