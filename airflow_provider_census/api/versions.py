@@ -47,7 +47,7 @@ def version_for(token: str, named: str, now: float | None = None) -> str:
     Tell the version of a connection that names one.
 
     The form of Airflow 3 fills in v2 also where somebody only changes the description of a connection that
-    names none. The API key of a workspace, which v2 only rejects, then goes on with v1 for as long as that is.
+    names none. The API key of a workspace, which v2 only rejects, goes on with v1 for as long as that is.
 
     :param now: seconds since the epoch; ``None`` for the time it is.
     """

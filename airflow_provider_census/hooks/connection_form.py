@@ -39,8 +39,8 @@ def _is_edited() -> bool:
     """
     Tell whether the form is for a connection that there is.
 
-    What such a connection does not say, its form leaves empty: else to change its description would also change
-    the version of the API that it speaks.
+    What such a connection does not say, its form leaves empty: else to change its description would change
+    the version of the API that it speaks, too.
     """
     from flask import has_request_context, request
 
