@@ -117,7 +117,7 @@ def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
 def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A local Census behind the connection ``census_default``."""
     with Sandbox(pace=PACE, strict=True) as sandbox:
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri)
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri_v1)
         yield sandbox
 
 

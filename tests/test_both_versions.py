@@ -46,7 +46,7 @@ def version(request: pytest.FixtureRequest) -> str:
 def census(version: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A local Census behind a connection for that version; nothing goes to the other one."""
     with Sandbox(pace=0.02, strict=True) as sandbox:
-        uris = {"v1": sandbox.connection_uri, "v2": sandbox.connection_uri_v2}
+        uris = {"v1": sandbox.connection_uri_v1, "v2": sandbox.connection_uri}
         monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", uris[version])
         yield sandbox
         assert {path.split("/")[2] for _, path in sandbox.requests} == {version}
@@ -132,6 +132,16 @@ def test_sources_and_what_is_in_them(census: Sandbox) -> None:
     hook.wait_for_refresh(endpoints.get_refresh_model_columns_status(4, 15, key), poll_interval=0.02)
     key = hook.refresh_table_columns(4, 2)
     hook.wait_for_refresh(endpoints.get_refresh_table_columns_status(4, 2, key), poll_interval=0.02)
+    assert [table["id"] for table in hook.list_source_tables(4)] == [2]
+    locator = {"table_catalog": "public", "table_schema": "development", "table_name": "test"}
+    assert hook.list_table_columns_by_locator(4, **locator) == hook.get_table(4, 2)["columns"]
+    key = hook.refresh_table_columns_by_locator(4, **locator)
+    status = endpoints.get_refresh_table_columns_by_locator_status(4, key, **locator)
+    hook.wait_for_refresh(status, poll_interval=0.02)
+    with pytest.raises(CensusNotFoundError, match=r"no table .public\.development\.none"):
+        hook.list_table_columns_by_locator(4, **{**locator, "table_name": "none"})
+    key = hook.refresh_dataset_columns(61)
+    hook.wait_for_refresh(endpoints.get_refresh_dataset_columns_status(61, key), poll_interval=0.02)
 
 
 def test_destinations_are_activations(census: Sandbox, version: str) -> None:

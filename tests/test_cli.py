@@ -77,7 +77,7 @@ Run = Callable[..., list[Said]]
 def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A local Census in which a run goes on for as long as the commands take."""
     with Sandbox(strict=True) as sandbox:
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri)
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri_v1)
         yield sandbox
 
 
@@ -385,7 +385,7 @@ def test_the_connection_may_be_anywhere(airflow_db: str, census_commands: Run, t
     with Sandbox(strict=True) as census:
         fields = {"conn_type": "census", "host": census.url, "password": census.token}
         (tmp_path / "connections.json").write_text(json.dumps({"of_the_backend": fields}))
-        add = ["connections", "add", "of_the_cli", "--conn-uri", census.connection_uri]
+        add = ["connections", "add", "of_the_cli", "--conn-uri", census.connection_uri_v1]
         subprocess.run([Path(sys.executable).parent / "airflow", *add], check=True, capture_output=True)
         said = census_commands(
             "status 94 -o json --conn-id of_the_cli",
@@ -395,7 +395,7 @@ def test_the_connection_may_be_anywhere(airflow_db: str, census_commands: Run, t
             AIRFLOW__SECRETS__BACKEND_KWARGS=json.dumps(
                 {"connections_file_path": str(tmp_path / "connections.json")}
             ),
-            AIRFLOW_CONN_OF_THE_ENVIRONMENT=census.connection_uri,
+            AIRFLOW_CONN_OF_THE_ENVIRONMENT=census.connection_uri_v1,
         )
     assert [row["id"] for each in said for row in each.found] == ["94"] * 3
 

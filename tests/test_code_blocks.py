@@ -98,8 +98,8 @@ def _connections(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     warehouse = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(warehouse))
     with Sandbox(pace=0.02) as census, Sandbox(pace=0.02) as europe:
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", census.connection_uri)
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_EU", europe.connection_uri)
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", census.connection_uri_v1)
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_EU", europe.connection_uri_v1)
         yield
 
 

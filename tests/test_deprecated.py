@@ -247,7 +247,7 @@ def test_a_dag_of_2x_runs_as_it_is(run_task: RunTask, census: Sandbox, deferrabl
 def test_the_hook_of_a_subclass_counts(
     run_task: RunTask, census: Sandbox, monkeypatch: pytest.MonkeyPatch, deferrable: bool
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_OF_THE_SUBCLASS", census.connection_uri)
+    monkeypatch.setenv("AIRFLOW_CONN_OF_THE_SUBCLASS", census.connection_uri_v1)
     monkeypatch.delenv("AIRFLOW_CONN_CENSUS_DEFAULT")
 
     class Elsewhere:

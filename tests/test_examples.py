@@ -66,7 +66,7 @@ def examples(airflow_db: str, dagbag: Any) -> Any:
 def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A local Census, slow enough for every kind of wait to have something to wait for."""
     with Sandbox(pace=0.2) as sandbox:
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri)
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri_v1)
         yield sandbox
 
 
@@ -406,7 +406,7 @@ def test_mapped(examples: Any, run_dag: RunDag, census: Sandbox) -> None:
 
 def test_workspaces(examples: Any, run_dag: RunDag, census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     with Sandbox(token="secret-token:eu", pace=0.02) as europe:
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_EU", europe.connection_uri)
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_EU", europe.connection_uri_v1)
         dag = examples["census_workspaces"]
         run = run_dag(dag)
     assert outcome(run) == dict.fromkeys(["sync[0]", "sync[1]"], "success")

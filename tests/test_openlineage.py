@@ -141,7 +141,7 @@ def test_a_task_that_only_starts_a_sync_reports_all_but_the_counts(
 def test_in_api_v2_a_destination_is_an_activation(
     run_task: RunTask, census: Sandbox, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", census.connection_uri_v2)
+    monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", census.connection_uri)
     assert run_task(CensusTriggerSyncOperator, sync_id=52).state == "success"
     event = events()["COMPLETE"]
     assert names(event["inputs"]) == [(WAREHOUSE, "model/4/braze_test")]

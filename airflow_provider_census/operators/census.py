@@ -81,6 +81,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
     :param sync_id: id of the sync (templated).
     :param sync_label: the sync's label, exactly, instead of its id (templated).
     :param census_conn_id: id of the Airflow connection, of type ``census`` (templated).
+    :param hook_params: what the hook takes besides the connection, such as ``{"timeout": 120}``.
     :param force_full_sync: sync all records instead of the changed ones; append syncs do not support it
         (templated: ``true`` and ``false``).
     :param durable: in a retry, reconnect to the run that an earlier try started, as long as it did not fail.
@@ -111,7 +112,6 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         clears it. A worker or triggerer that stops is none of these.
     :param log_rejected_records: how many rejected records the log names at most, by identifier and reason;
         0 for none.
-    :param hook_params: what the hook takes besides the connection, such as ``{"timeout": 120}``.
     :raises ValueError: if an argument is not what it should be.
     :raises CensusApiError: if Census does not start the sync.
     :raises CensusError: if a run is running and ``if_running`` is ``"fail"``.

@@ -12,7 +12,7 @@ In a test, with the fixture of the pytest plugin that comes with it::
         assert [trigger.sync_id for trigger in census_sandbox.triggers] == [90210, 90210]
 
 or as a context manager, ``with Sandbox(syncs={90210: fails()}) as census:``.
-``connection_uri`` leads to it through API v1, ``connection_uri_v2`` to the same syncs and runs through v2.
+``connection_uri`` leads to it through API v2, ``connection_uri_v1`` to the same syncs and runs through v1.
 
 In a terminal: ``python -m airflow_provider_census.sandbox``.
 """

@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_census.sandbox import data, outcomes
 
@@ -98,19 +98,13 @@ def welcome(census: Sandbox, syncs: dict[int | str, list[Outcome]] | None) -> st
         [
             f"Census sandbox: {census.url} (local and made up; nothing reaches the real Census)",
             "",
-            f"API v1: {census.url}/api/v1",
-            f"Token: {census.token}",
-            export(census, {"password": census.token}),
-            "",
             f"API v2: {census.url}/api/v2",
             f"Personal access token: {census.personal_access_token}",
-            export(
-                census,
-                {
-                    "password": census.personal_access_token,
-                    "extra": {"api_version": "v2", "group_id": data.GROUP_ID},
-                },
-            ),
+            export(census, census.personal_access_token, {"api_version": "v2", "group_id": data.GROUP_ID}),
+            "",
+            f"API v1, which Census ends on 15 January 2027: {census.url}/api/v1",
+            f"Token: {census.token}",
+            export(census, census.token, {"api_version": "v1"}),
             "",
             "Sync  What each of its runs does",
             *(f"{sync:>4}  {', then '.join(each.summary for each in its)}" for sync, its in does.items()),
@@ -121,10 +115,10 @@ def welcome(census: Sandbox, syncs: dict[int | str, list[Outcome]] | None) -> st
     )
 
 
-def export(census: Sandbox, fields: dict[str, Any]) -> str:
+def export(census: Sandbox, token: str, extra: dict[str, str]) -> str:
     """The command that sets the Airflow connection, in the form that 2.1.0 of the provider takes, too."""
-    connection = json.dumps({"conn_type": "census", "host": census.url, **fields})
-    return f"export AIRFLOW_CONN_CENSUS_DEFAULT={shlex.quote(connection)}"
+    connection = {"conn_type": "census", "host": census.url, "password": token, "extra": extra}
+    return f"export AIRFLOW_CONN_CENSUS_DEFAULT={shlex.quote(json.dumps(connection))}"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import json
 import logging
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST_BODY = 2**20  # bytes
+MAX_REQUESTS = 10_000  # that are remembered; whoever polls for weeks makes many more
 DEEPEST_BODY = 100  # lists and objects within each other
 
 
@@ -95,7 +97,7 @@ class SandboxApp:
         self.clock = clock
         self.workspace = Workspace(lambda: self.clock(), pace, syncs, strict, cancelled_as)
         self.on_request: Callable[[str, str], object] | None = None
-        self.requests: list[tuple[str, str]] = []
+        self.requests: deque[tuple[str, str]] = deque(maxlen=MAX_REQUESTS)
         self.planned_failures: list[PlannedFailure] = []
         # Held by whoever reads or writes the above: tests do so from another thread than the server's.
         # Re-entrant, for a clock may go by the requests.

@@ -142,6 +142,22 @@ class Collection:
         return item
 
 
+class LocatedTables(Collection):
+    """Tables that are named by catalog, schema and name in the query, as those are that have no id."""
+
+    def find(self, workspace: Workspace, call: Call) -> Item:
+        """The table that the query names."""
+        names = ("table_catalog", "table_schema", "table_name")
+        for item in self.items(workspace, call):
+            if all(item[name] == call.query.get(name) for name in names):
+                return item
+        raise Refusal(404, f"there is no table {'.'.join(call.query.get(name, '') for name in names)!r}")
+
+    def list_columns(self, workspace: Workspace, call: Call) -> Response:
+        """The page of its columns that the query asks for."""
+        return page(self.find(workspace, call)["columns"], call)
+
+
 class Sources(Collection):
     """Sources, which show their tables and models in brief, as ``data_sources``."""
 
@@ -248,6 +264,7 @@ SOURCES = Sources(
     grouped=True,
 )
 TABLES = Collection("table", within=SOURCES, details=("columns",))
+LOCATED_TABLES = LocatedTables("table", within=SOURCES)
 MODELS = Collection("model", within=SOURCES, details=("columns",), own={"type": "model", "columns": []})
 FILTER_SEGMENTS = Collection("filter_segment", within=SOURCES, filters=("name",))
 DESTINATIONS = Destinations(

@@ -16,6 +16,7 @@ from airflow_provider_census.sandbox.collection import (
     DATASETS,
     DESTINATIONS,
     FILTER_SEGMENTS,
+    LOCATED_TABLES,
     MODELS,
     OBJECTS,
     SOURCES,
@@ -75,6 +76,11 @@ def list_source_objects(workspace: Workspace, call: Call) -> Response:
     return page(data_sources(SOURCES.find(workspace, call)), call)
 
 
+def list_connect_link_types(workspace: Workspace, call: Call) -> Response:
+    """The names of what connect links can be made for: of all answers, the only one that is a bare array."""
+    return JSONResponse([connector["service_name"] for connector in CONNECTORS.items(workspace, call)])
+
+
 def get_workspace(workspace: Workspace, call: Call) -> Response:
     """Census' workspace, which no call changes."""
     return success(data.WORKSPACE)
@@ -113,6 +119,10 @@ V1_ROUTES: list[Route] = [
     ("DELETE", "/sources/{source}/models/{model}", MODELS.delete),
     ("POST", "/sources/{source}/models/{model}/refresh_columns", MODELS.refresh),
     ("GET", "/sources/{source}/models/{model}/refresh_columns_status", MODELS.refresh_status),
+    ("GET", "/sources/{source}/tables", TABLES.list_all),
+    ("GET", "/sources/{source}/tables/columns", LOCATED_TABLES.list_columns),
+    ("POST", "/sources/{source}/tables/refresh_columns", LOCATED_TABLES.refresh),
+    ("GET", "/sources/{source}/tables/refresh_columns_status", LOCATED_TABLES.refresh_status),
     ("GET", "/sources/{source}/tables/{table}", TABLES.get),
     ("POST", "/sources/{source}/tables/{table}/refresh_columns", TABLES.refresh),
     ("GET", "/sources/{source}/tables/{table}/refresh_columns_status", TABLES.refresh_status),
@@ -134,7 +144,7 @@ V1_ROUTES: list[Route] = [
     ("GET", "/destinations/{destination}/objects/{object}/refresh_fields_status", OBJECTS.refresh_status),
     ("GET", "/destination_connect_links", CONNECT_LINKS.list_all),
     ("POST", "/destination_connect_links", CONNECT_LINKS.create),
-    ("GET", "/destination_connect_links/types", CONNECTORS.list_all),
+    ("GET", "/destination_connect_links/types", list_connect_link_types),
     ("GET", "/destination_connect_links/{destination_connect_link}", CONNECT_LINKS.get),
     ("POST", "/destination_connect_links/{destination_connect_link}/revoke", CONNECT_LINKS.revoke),
     ("GET", "/connectors", CONNECTORS.list_all),
@@ -144,6 +154,8 @@ V1_ROUTES: list[Route] = [
     ("GET", "/datasets/{dataset}", DATASETS.get),
     ("PATCH", "/datasets/{dataset}", DATASETS.update),
     ("DELETE", "/datasets/{dataset}", DATASETS.delete),
+    ("POST", "/datasets/{dataset}/refresh_columns", DATASETS.refresh),
+    ("GET", "/datasets/{dataset}/refresh_columns_status", DATASETS.refresh_status),
     ("GET", "/webhooks", WEBHOOKS.list_all),
     ("POST", "/webhooks", WEBHOOKS.create),
     ("GET", "/webhooks/{webhook}", WEBHOOKS.get),

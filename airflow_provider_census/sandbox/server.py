@@ -161,17 +161,16 @@ class Sandbox:
 
     @property
     def connection_uri(self) -> str:
-        """The Airflow connection to it, for ``AIRFLOW_CONN_CENSUS_DEFAULT``, through API v1."""
-        return self._uri(self.token)
+        """The Airflow connection to it, for ``AIRFLOW_CONN_CENSUS_DEFAULT``, through API v2."""
+        return self._uri(self.personal_access_token, api_version="v2", group_id=GROUP_ID)
 
     @property
-    def connection_uri_v2(self) -> str:
-        """The Airflow connection to it through API v2."""
-        extra = urlencode({"api_version": "v2", "group_id": GROUP_ID})
-        return f"{self._uri(self.personal_access_token)}?{extra}"
+    def connection_uri_v1(self) -> str:
+        """The Airflow connection to it through API v1, which Census ends on 15 January 2027."""
+        return self._uri(self.token, api_version="v1")
 
-    def _uri(self, token: str) -> str:
-        return f"census://:{quote(token, safe='')}@{self._authority}/http"
+    def _uri(self, token: str, **extra: str) -> str:
+        return f"census://:{quote(token, safe='')}@{self._authority}/http?{urlencode(extra)}"
 
     @property
     def _authority(self) -> str:
@@ -200,7 +199,7 @@ class Sandbox:
 
     @property
     def requests(self) -> list[tuple[str, str]]:
-        """Method and path of every call, oldest first; the path as it was sent, without its query."""
+        """Method and path of the last 10 000 calls, oldest first; the path as it was sent, less its query."""
         with self._app.lock:
             return list(self._app.requests)
 

@@ -41,6 +41,7 @@ class CensusSyncRunSensor(WaitSensor):
 
     :param sync_run_id: id of the run (templated), such as the return value of ``CensusTriggerSyncOperator``.
     :param census_conn_id: id of the Airflow connection, of type ``census`` (templated).
+    :param hook_params: what the hook takes besides the connection, such as ``{"timeout": 120}``.
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poke_interval: seconds, or a ``timedelta``, between two polls of the run; ``None`` lets them grow
         with the time waited, from 4 to 23 seconds; 60 in mode ``reschedule``.
@@ -54,7 +55,6 @@ class CensusSyncRunSensor(WaitSensor):
         (templated).
     :param log_rejected_records: how many rejected records the log names at most, by identifier and reason;
         0 for none.
-    :param hook_params: what the hook takes besides the connection, such as ``{"timeout": 120}``.
     :raises ValueError: if an argument is not what it should be.
     :raises CensusNotFoundError: if there is no such run.
     :raises CensusSyncRunError: if the run ended in another way than it should; also an
@@ -127,6 +127,7 @@ class CensusSyncSensor(WaitSensor):
         Airflow's ``default_timezone``. ``None`` for the end of the data interval; if the DAG run has none,
         for the time at which the run was to start.
     :param census_conn_id: id of the Airflow connection, of type ``census`` (templated).
+    :param hook_params: what the hook takes besides the connection, such as ``{"timeout": 120}``.
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poke_interval: seconds, or a ``timedelta``, between two polls of the runs; ``None`` lets them grow
         with the time waited, from 4 to 23 seconds; 60 in mode ``reschedule``.
@@ -138,7 +139,6 @@ class CensusSyncSensor(WaitSensor):
         (templated).
     :param log_rejected_records: how many rejected records the log names at most, by identifier and reason;
         0 for none.
-    :param hook_params: what the hook takes besides the connection, such as ``{"timeout": 120}``.
     :raises ValueError: if an argument is not what it should be.
     :raises CensusNotFoundError: if there is no such sync.
     :raises CensusSyncRunError: if the run ended in another way than it should; also an

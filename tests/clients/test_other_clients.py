@@ -157,7 +157,7 @@ def drive(client: tuple[str, Path], census: Sandbox, home: Path, sync_ids: list[
     }
     environment |= {"AIRFLOW_HOME": str(home), "PREFECT_HOME": str(home), "DAGSTER_HOME": str(home)}
     environment |= {"DAGSTER_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
-    (printed, *_) = (line for line in welcome(census, None).splitlines() if line.startswith("export "))
+    _, printed = (line for line in welcome(census, None).splitlines() if line.startswith("export "))
     key, _, value = shlex.split(printed)[1].partition("=")
     done = subprocess.run(
         [

@@ -70,7 +70,7 @@ def keeps_link(monkeypatch: pytest.MonkeyPatch) -> None:
 def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A local Census behind ``census_default``, on whose clock time passes at every poll of a run."""
     with Sandbox(pace=PACE, strict=True) as sandbox:
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri)
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri_v1)
         advance_clock_with_polls(sandbox)
         yield sandbox
 

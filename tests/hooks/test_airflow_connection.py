@@ -114,7 +114,7 @@ def test_the_sandbox_is_reached_over_ipv6(monkeypatch: pytest.MonkeyPatch) -> No
     except OSError:
         pytest.skip("there is no IPv6 here")
     try:
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri)
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri_v1)
         assert CensusHook().test_connection()[0]
     finally:
         sandbox.__exit__(None, None, None)
@@ -152,7 +152,7 @@ def test_a_connection_of_the_database_and_one_of_a_secrets_backend(
     extra = ["--conn-extra", '{"timeout": 30, "attempts": 1}']
     said = airflow(
         [*add, "of_the_database", "--conn-type", "census", "--conn-host", census.url, *password, *extra],
-        [*add, "of_a_uri", "--conn-uri", census.connection_uri],
+        [*add, "of_a_uri", "--conn-uri", census.connection_uri_v1],
         [
             *add,
             "wrong",

@@ -81,7 +81,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> CensusHook:
 def test_a_hook_reads_its_own_connection_once(
     census: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", census.connection_uri)
+    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", census.connection_uri_v1)
     hook = CensusHook(name)
     assert len(hook.list_sources()) == 2
     monkeypatch.delenv(f"AIRFLOW_CONN_{name.upper()}")
@@ -280,7 +280,7 @@ def test_a_run_is_waited_for_however_it_ends(
 @pytest.mark.parametrize("status", ["completed", "cancelled"])
 def test_a_cancelled_run_has_ended(status: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Sandbox(pace=0.02, cancelled_as=status) as sandbox:
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri)
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri_v1)
         hook = CensusHook()
         sync_run_id = hook.trigger_sync(57)
         hook.cancel_sync_run(sync_run_id)

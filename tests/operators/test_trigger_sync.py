@@ -210,7 +210,7 @@ def test_mapped_over_workspaces_every_instance_has_its_own_connection(
 ) -> None:
     with Sandbox(token="secret-token:eu") as europe:
         advance_clock_with_polls(europe)
-        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_EU", europe.connection_uri)
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_EU", europe.connection_uri_v1)
         pairs = [
             {"sync_id": 52, "census_conn_id": "census_default"},
             {"sync_id": 55, "census_conn_id": "census_eu"},

@@ -35,7 +35,7 @@ def test_the_command_says_how_to_reach_it_and_ends_quietly(ending: signal.Signal
         assert process.stdout is not None
         said = "".join(iter(process.stdout.readline, "Ctrl-C stops it.\n"))
         exported = re.findall(r"^export AIRFLOW_CONN_CENSUS_DEFAULT=(.+)$", said, re.MULTILINE)
-        v1, v2 = (json.loads(*shlex.split(value)) for value in exported)
+        v2, v1 = (json.loads(*shlex.split(value)) for value in exported)
         token, url = v1["password"], v1["host"]
         answer = requests.get(f"{url}/api/v1/sources", auth=("bearer", token), timeout=10)
         process.send_signal(ending)
@@ -44,6 +44,7 @@ def test_the_command_says_how_to_reach_it_and_ends_quietly(ending: signal.Signal
     assert answer.status_code == 200
     assert f"Token: {token}" in said
     assert f"{url}/api/v1\n" in said
+    assert v1["extra"] == {"api_version": "v1"}
     assert v2 == {
         "conn_type": "census",
         "host": url,

@@ -147,7 +147,7 @@ def test_it_says_loudly_that_others_reach_it(
     assert bool(caplog.records) is warned
     if warned:
         assert f"listens on 0.0.0.0 port {sandbox.port}, for every machine" in caplog.text
-        assert f"@127.0.0.1:{sandbox.port}/" in sandbox.connection_uri
+        assert f"@127.0.0.1:{sandbox.port}/" in sandbox.connection_uri_v1
 
 
 def test_the_token_is_in_no_log(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:

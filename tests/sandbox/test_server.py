@@ -14,7 +14,7 @@ import pytest
 import requests
 from staging import NO_ERROR, START, call, run_of
 
-from airflow_provider_census.sandbox import Sandbox
+from airflow_provider_census.sandbox import Sandbox, app
 
 
 def test_every_answer_is_dated_and_names_the_sandbox(sandbox: Sandbox) -> None:
@@ -25,16 +25,16 @@ def test_every_answer_is_dated_and_names_the_sandbox(sandbox: Sandbox) -> None:
         assert answer.headers["Server"] == "airflow-provider-census-sandbox"
 
 
-def test_the_connection_uri_leads_to_the_sandbox(sandbox: Sandbox) -> None:
-    uri = urlsplit(sandbox.connection_uri)
+def test_a_connection_uri_of_v1_leads_to_the_sandbox(sandbox: Sandbox) -> None:
+    uri = urlsplit(sandbox.connection_uri_v1)
 
-    assert sandbox.connection_uri == f"census://:secret-token%3Asandbox@127.0.0.1:{sandbox.port}/http"
     assert unquote(uri.password or "") == sandbox.token
     assert f"{uri.path.strip('/')}://{uri.hostname}:{uri.port}" == sandbox.url
+    assert dict(parse_qsl(uri.query)) == {"api_version": "v1"}, "what it names does not change with time"
 
 
-def test_another_connection_uri_leads_through_v2(sandbox: Sandbox) -> None:
-    uri = urlsplit(sandbox.connection_uri_v2)
+def test_the_usual_connection_uri_leads_through_v2(sandbox: Sandbox) -> None:
+    uri = urlsplit(sandbox.connection_uri)
 
     assert unquote(uri.password or "") == sandbox.personal_access_token
     assert f"{uri.path.strip('/')}://{uri.hostname}:{uri.port}" == sandbox.url
@@ -205,11 +205,19 @@ def test_the_clock_may_be_given_and_may_go_by_the_requests() -> None:
     assert seen == [*["working"] * 4, *["completed"] * 2]
 
 
+def test_it_remembers_the_last_requests_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "MAX_REQUESTS", 2)
+    with Sandbox() as sandbox:
+        for number in (52, 53, 54):
+            call(sandbox, "GET", f"/api/v1/syncs/{number}")
+        assert sandbox.requests == [("GET", "/api/v1/syncs/53"), ("GET", "/api/v1/syncs/54")]
+
+
 def test_a_token_that_was_rotated_is_the_only_one_let_in(sandbox: Sandbox) -> None:
     old = {"Authorization": f"Bearer {sandbox.token}"}
     sandbox.token = "secret-token:new"
 
-    assert "secret-token%3Anew" in sandbox.connection_uri
+    assert "secret-token%3Anew" in sandbox.connection_uri_v1
     assert call(sandbox, "GET", "/api/v1/sources").status_code == 200
     assert call(sandbox, "GET", "/api/v1/sources", headers=old).status_code == 401
 
@@ -218,7 +226,7 @@ def test_a_personal_access_token_that_was_rotated_is_the_only_one_let_in(sandbox
     tokens = [sandbox.personal_access_token, "new"]
     sandbox.personal_access_token = "new"
 
-    assert ":new@" in sandbox.connection_uri_v2
+    assert ":new@" in sandbox.connection_uri
     assert [
         call(sandbox, "GET", "/api/v2/sources", headers={"Authorization": f"Bearer {token}"}).status_code
         for token in tokens

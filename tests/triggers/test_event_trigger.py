@@ -327,7 +327,7 @@ def test_no_response_of_census_ends_it(
 def test_nor_does_a_connection_that_cannot_be_used(
     census: Sandbox, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch, uri: str | None
 ) -> None:
-    right = census.connection_uri
+    right = census.connection_uri_v1
     if uri is None:
         monkeypatch.delenv("AIRFLOW_CONN_CENSUS_DEFAULT")
     else:
@@ -354,7 +354,7 @@ def test_it_picks_up_a_new_token(
         async with triggerer:
             trigger = triggerer.run(watch())
             await until(lambda: polls(census))
-            new = census.connection_uri.replace("sandbox@", "new@")
+            new = census.connection_uri_v1.replace("sandbox@", "new@")
             monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", new)
             census.token = "secret-token:new"
             sync_run_id = start(census)
