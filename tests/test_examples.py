@@ -380,6 +380,35 @@ def test_many_tells_which_sync_did_not_complete(examples: Any, run_dag: RunDag, 
         dag.get_task("summarise").python_callable(ti=pulled)
 
 
+@pytest.mark.skipif(AIRFLOW_2, reason="the events of Airflow 2 have another name")
+def test_select_after_load(
+    examples: Any, run_dag: RunDag, census: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.execution_time import comms, task_runner
+    from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
+
+    dag = examples["census_select_after_load"]
+    (asset,) = dag.timetable.asset_condition.objects
+    event = comms.AssetEventDagRunReferenceResult(
+        asset={"name": asset.name, "uri": asset.uri, "extra": {}},  # type: ignore[arg-type]
+        extra={},
+        timestamp=datetime.now(timezone.utc),
+        **dict.fromkeys(("source_task_id", "source_dag_id", "source_run_id", "source_map_index")),
+        source_aliases=[],
+    )
+    given = task_runner.RuntimeTaskInstance.get_template_context
+
+    def triggered_by_the_event(ti: Any) -> Any:
+        return {**given(ti), "triggering_asset_events": TriggeringAssetEventsAccessor.build([event])}
+
+    monkeypatch.setattr(task_runner.RuntimeTaskInstance, "get_template_context", triggered_by_the_event)
+    for sync_id, name in ((201, "customers"), (202, "orders"), (203, "customers")):
+        table = {"type": "table", "table_catalog": "analytics", "table_schema": "marts", "table_name": name}
+        census.add_sync(sync_id, completes(), source_attributes={"connection_id": 4, "object": table})
+    assert outcome(run_dag(dag)) == {"select": "success", "sync[0]": "success", "sync[1]": "success"}
+    assert sorted(triggered(census)) == [201, 203]
+
+
 def test_select(examples: Any, run_dag: RunDag, census: Sandbox) -> None:
     dag = examples["census_select"]
     run = run_dag(dag)
