@@ -72,6 +72,7 @@ def test_the_form_promises_what_the_connection_does() -> None:
         "attempts": DEFAULT_ATTEMPTS,
         "api_version": DEFAULT_VERSION,
         "group_id": None,
+        "max_requests_per_minute": None,
     }
     assert CONN_FIELDS["api_version"]["schema"]["enum"] == list(VERSIONS) == ["v1", "v2"]
     assert END_OF_V1 in CONN_FIELDS["api_version"]["description"]

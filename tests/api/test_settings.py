@@ -197,6 +197,10 @@ def test_a_host_is_found_however_it_is_written(fields: dict[str, Any], base_url:
             for value in ("0", "-1", "true", "1.5", '"many"', '"1.5"', "[5]", "1e3", "101", '"٣"')
         ],
         *[
+            ({"extra": f'{{"max_requests_per_minute": {value}}}'}, "'max_requests_per_minute'")
+            for value in ("0", "-1", "true", "1.5", '"many"', "[5]", "1000001")
+        ],
+        *[
             ({"extra": f'{{"api_version": {value}}}'}, "'api_version'")
             for value in ('"v3"', '"V2"', '"1"', "1", "[]")
         ],
@@ -252,6 +256,20 @@ def test_extra_fields_have_their_defaults(extra: Any, expected: tuple[float, int
     assert found.api_url == f"{US}/api/{expected[2]}"
 
 
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ("{}", None),
+        ('{"max_requests_per_minute": null}', None),
+        ('{"max_requests_per_minute": ""}', None),
+        ('{"max_requests_per_minute": 600}', 600),
+        ('{"max_requests_per_minute": "600"}', 600),
+    ],
+)
+def test_requests_per_minute_are_unlimited_by_default(extra: str, expected: int | None) -> None:
+    assert read(extra=extra).max_requests_per_minute == expected
+
+
 @pytest.mark.parametrize("around", ["{}\n", " {} ", "\t{}\r\n", "{}"])
 def test_white_space_around_the_token_is_taken_off(around: str) -> None:
     assert read(password=around.format(TOKEN)).token == TOKEN
@@ -284,7 +302,14 @@ def test_the_type_of_a_hook_of_ones_own_is_one_of_census() -> None:
         {"extra": "{}"},
         *[
             {"extra": {key: value}}
-            for key in ("timeout", "attempts", "api_version", "group_id", "allow_http")
+            for key in (
+                "timeout",
+                "attempts",
+                "api_version",
+                "group_id",
+                "allow_http",
+                "max_requests_per_minute",
+            )
             for value in ("{}", ["{}"])
         ],
     ],

@@ -12,12 +12,13 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import virtual_time
 from aiohttp import web
-from stand_in import Server, data, response
+from stand_in import Received, Server, data, response
 
 from airflow_provider_census.api import endpoints
 from airflow_provider_census.api.polling import JITTER, MAX_POLL_RATE, WaitOptions
@@ -175,7 +176,7 @@ def assert_that_all_hold_back(interval: float | None) -> None:
     heard = told[0] + 0.05
     assert (
         census.between(heard + 0.2, heard + 30.0) == []
-    )  # what was on its way when the first one heard of it
+    )  # until then, some were on their way
     first = min(census.between(heard + 30.0, 600.0))
     assert first < heard + 32.0
     # Not all at once: a thousand waits that poll every 5 seconds make 200 requests a second in health.
@@ -207,26 +208,26 @@ def test_whom_census_turns_away_again_hold_back_again() -> None:
 @pytest.mark.usefixtures("without_sockets")
 def test_many_waits_share_a_ceiling_of_requests(waits: int) -> None:
     census = BusyCensus()
-    virtual_time.run(noticed(census, range(waits), WaitOptions(), 240.0))
-    assert len(census.between(30.0, 240.0)) / 210 <= MAX_POLL_RATE
-    assert census.per_second(0.0, 240.0) <= max(waits / 2, 2 * MAX_POLL_RATE) and waits <= 5000
+    virtual_time.run(noticed(census, range(1, waits + 1), WaitOptions(), 150.0))
+    assert len(census.between(30.0, 150.0)) / 120 <= MAX_POLL_RATE
+    assert census.per_second(0.0, 150.0) <= 2 * MAX_POLL_RATE
     if waits == 50:  # too few to make a difference
-        assert len(census.requests) >= 50 * 24
+        assert len(census.requests) >= 50 * 15
 
 
 @pytest.mark.usefixtures("without_sockets")
 def test_a_poll_interval_that_somebody_wants_stays_as_it_is() -> None:
     census = BusyCensus()
-    virtual_time.run(noticed(census, range(1000), WaitOptions(2.0), 60.0))
-    assert len(census.requests) == pytest.approx(1000 * 30, rel=0.05)
+    virtual_time.run(noticed(census, range(1, 1001), WaitOptions(2.0), 20.0))
+    assert len(census.requests) == pytest.approx(1000 * 10, rel=0.1)
 
 
 @pytest.mark.parametrize("interval", [None, 5.0])
 @pytest.mark.usefixtures("without_sockets")
 def test_a_budget_of_requests_per_minute_is_kept(interval: float | None) -> None:
-    census = BusyCensus(dict.fromkeys(range(300), 200.0))
+    census = BusyCensus(dict.fromkeys(range(1, 301), 200.0))
     ended = virtual_time.run(
-        noticed(census, range(300), WaitOptions(interval), 900.0, max_requests_per_minute=120)
+        noticed(census, range(1, 301), WaitOptions(interval), 900.0, max_requests_per_minute=120)
     )
     minutes = Counter(int(moment // 60) for moment in census.requests)
     assert max(minutes.values()) <= 121
@@ -269,11 +270,12 @@ def test_another_connection_is_not_held() -> None:
 def test_the_triggers_of_one_connection_hold_back_together(monkeypatch: pytest.MonkeyPatch) -> None:
     at: list[float] = []
 
-    def script(_: Any) -> bytes:
+    def script(request: Received) -> bytes:
         at.append(time.monotonic())
         if len(at) == 3:
             return response({"message": "busy"}, 429, Retry_After="1")
-        return data({"id": 94, "sync_id": 52, "status": "completed" if len(at) > 40 else "working"})
+        run_id = int(request.target.rpartition("/")[2])
+        return data({"id": run_id, "sync_id": 52, "status": "completed" if len(at) > 40 else "working"})
 
     async def run() -> None:
         async def one(run_id: int) -> None:
@@ -286,7 +288,7 @@ def test_the_triggers_of_one_connection_hold_back_together(monkeypatch: pytest.M
         conn = {"conn_type": "census", "host": server.url, "password": "secret-token:pace"}
         monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(conn))
         asyncio.run(run())
-    gap, after = max((later - earlier, later) for earlier, later in zip(at, at[1:], strict=False))
+    gap, after = max((later - earlier, later) for earlier, later in pairwise(at))
     assert gap > 0.7
     assert after - at[2] >= 1.0
 
