@@ -33,7 +33,7 @@ LOWEST := tests/transports tests/hooks tests/triggers tests/operators/test_trigg
 
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
-.PHONY: help check lint format test test-lowest test-matrix $(OLDER:%=test-%) browser screenshots chaos early-resume bench demo docs build \
+.PHONY: help check lint format test test-lowest test-matrix $(OLDER:%=test-%) browser screenshots chaos early-resume bench demo docs diagrams build \
 	constraints clean
 .DELETE_ON_ERROR:
 
@@ -48,6 +48,7 @@ help:
 	@echo 'make chaos        a real Airflow in which everything is killed, four minutes; wants PostgreSQL'
 	@echo 'make early-resume  deferred tasks that resume at once, guarded and not; three minutes; wants PostgreSQL'
 	@echo 'make docs         the documentation as a site, in docs/_build/html'
+	@echo 'make diagrams     its pictures and tables, made anew; wants node'
 	@echo 'make build        sdist and wheel in dist, checked and installed once'
 	@echo 'make bench        what waiting, importing and reading pages cost, beside references; three minutes'
 	@echo 'make lint         ruff and mypy'
@@ -122,6 +123,13 @@ demo: .venv-demo/ready
 
 docs: .venv/ready
 	.venv/bin/sphinx-build --fail-on-warning --keep-going docs docs/_build/html
+	.venv/bin/python scripts/check_site.py docs/_build/html
+
+# What the docs show that is made of something: pictures and tables. The first needs node and npm.
+diagrams: .venv/ready
+	.venv/bin/python scripts/diagrams.py
+	.venv/bin/python scripts/plots.py
+	.venv/bin/python scripts/parameters.py
 
 build: .venv/ready
 	rm -rf dist

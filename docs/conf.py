@@ -5,26 +5,47 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from sphinx import addnodes
+
 from airflow_provider_census import __version__
 
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "scripts"))
+
+from diagrams import diagram_name  # noqa: E402
+
 # The reference is made of the modules, which import Airflow, which makes itself a home.
-os.environ["AIRFLOW_HOME"] = str(Path(__file__).parent / "_build" / "airflow")
+os.environ["AIRFLOW_HOME"] = str(HERE / "_build" / "airflow")
 
 project = "airflow-provider-census"
 release = version = __version__
 project_copyright = "the airflow-provider-census contributors"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"{project} {version}"
+html_logo = html_favicon = "images/logo.svg"
+html_static_path = ["_static"]
+html_css_files = ["docs.css"]
+html_js_files = ["tables.js"]
+html_copy_source = False
+html_show_sourcelink = False
 
 # Headings that links such as `connection.md#proxies` may lead to, named as GitHub names them.
 myst_heading_anchors = 3
+# What GitHub shows as boxes, `> [!WARNING]`, and as pictures, a block of the language mermaid.
+myst_enable_extensions = ["alert"]
+myst_fence_as_directive = ["mermaid"]
 
+autosummary_generate = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 maximum_signature_line_length = 100
@@ -41,6 +62,51 @@ nitpick_ignore_regex = [
 ]
 
 
+class Mermaid(Directive):
+    """A block of the language mermaid, as the picture that `make diagrams` drew of it."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Give the picture; without it, the build fails."""
+        name = diagram_name("\n".join(self.content))
+        drawn = HERE / "images" / "diagrams" / f"{name}.svg"
+        if not drawn.is_file():
+            raise self.error("There is no picture of this diagram: run `make diagrams`.")
+        return [inline(drawn)]
+
+
+def inline(picture: Path, alt: str = "") -> nodes.Node:
+    """Put a picture into the page itself, where the colours of the theme reach it."""
+    svg = re.sub(r"<\?xml.*?\?>\s*", "", picture.read_text())
+    label = f' role="img" aria-label="{alt}"' if alt else ""
+    return nodes.raw("", f'<figure class="diagram"{label}>{svg}</figure>', format="html")
+
+
+def inline_drawings(app: Any, doctree: nodes.document) -> None:
+    """Do so with the drawings that scripts/plots.py made."""
+    for image in list(doctree.findall(nodes.image)):
+        if "/plots/" in image["uri"]:
+            image.replace_self(inline(HERE / image["uri"].lstrip("./"), image.get("alt", "")))
+
+
+def index_symptoms(app: Any, doctree: nodes.document) -> None:
+    """
+    Make an index entry of every symptom, and of each number in it.
+
+    The search of Sphinx passes over words that are numbers, but finds them among the entries of the index.
+    """
+    if app.env.docname != "symptoms":
+        return
+    for section in doctree.findall(nodes.section):
+        title = section.next_node(nodes.title)
+        if title is None or isinstance(section.parent, nodes.document):
+            continue
+        words = [title.astext(), *re.findall(r"\b\d{3}\b", title.astext())]
+        entries = [("single", word.replace(";", ","), section["ids"][0], "", None) for word in words]
+        section.insert(1, addnodes.index(entries=entries))
+
+
 def readable(app: Any, what: str, name: str, thing: Any, options: Any, signature: Any, returns: Any) -> Any:
     """Write a default that a function makes as ``...``: Sphinx prints what is no Python as it is."""
     return signature and (signature.replace("<factory>", "..."), returns)
@@ -48,4 +114,7 @@ def readable(app: Any, what: str, name: str, thing: Any, options: Any, signature
 
 def setup(app: Any) -> None:
     """Register what is above with Sphinx."""
+    app.add_directive("mermaid", Mermaid)
+    app.connect("doctree-read", inline_drawings)
+    app.connect("doctree-read", index_symptoms)
     app.connect("autodoc-process-signature", readable)

@@ -105,7 +105,7 @@ def _connections(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_every_block_is_of_a_kind_that_is_checked(block: Block) -> None:
-    ours = {"python", "sh", "json", "text"}
+    ours = {"python", "sh", "json", "text", "mermaid"}
     assert block.language in ours | {"{eval-rst}", "{include}", "{literalinclude}", "{toctree}"}
     assert re.fullmatch(r"|needs Airflow \d\.\d+|not run: .+", block.mark)
     above = block.before.rstrip("\n").rpartition("\n")[2]

@@ -43,8 +43,13 @@ DEFAULTS = {name: field["schema"]["default"] for name, field in CONN_FIELDS.item
 @pytest.fixture(scope="module")
 def airflow3(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     """Run an Airflow with the example DAGs and without any connection."""
-    settings = {"AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
-    with standalone(tmp_path_factory.mktemp("airflow"), EXAMPLES, settings) as airflow:
+    home = tmp_path_factory.mktemp("airflow")
+    warehouse = {"conn_type": "sqlite", "host": str(home / "warehouse.db")}
+    settings = {
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AIRFLOW_CONN_WAREHOUSE": json.dumps(warehouse),
+    }
+    with standalone(home, EXAMPLES, settings) as airflow:
         yield airflow
 
 
@@ -252,6 +257,24 @@ def test_the_graph_goes_green_and_the_link_leads_to_the_run(
     with page.expect_popup() as opened:
         link.click()
     expect(opened.value).to_have_url(address)
+
+
+def test_a_sync_between_a_load_and_a_report(
+    page: Page, airflow3: Airflow, census: Sandbox, census_default: None, picture: Any
+) -> None:
+    dag = "/api/v2/dags/census_after_load"
+    airflow3.send("PATCH", dag, {"is_paused": False})
+    airflow3.send("POST", f"{dag}/dagRuns", {"dag_run_id": "pipeline", "logical_date": None})
+    page.goto(f"{airflow3.url}/dags/census_after_load/runs/pipeline")
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=RUN_LIMIT)
+    page.get_by_role("button", name="Show Graph").click()
+    page.reload()
+    graph = page.get_by_role("application")
+    expect(graph.get_by_text("success")).to_have_count(3)
+    assert all(is_green(each) for each in graph.get_by_text("success").all())
+    assert 65 in [trigger.sync_id for trigger in census.triggers]
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible()
+    picture("pipeline", 560, 1180)
 
 
 def test_the_log_tells_why_a_run_failed(
