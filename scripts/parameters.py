@@ -53,7 +53,8 @@ def table(name: str, page: str) -> str:
         default = shown(parameter, signature.parameters[parameter].default)
         # Airflow has a `label` of its own.
         is_templated = parameter in templated or f"sync_{parameter}" in templated
-        see = SEE.get(parameter, "").replace(f"]({page}#", "](#")
+        see = "" if attribute == "watched_sync_asset" else SEE.get(parameter, "")
+        see = see.replace(f"]({page}#", "](#")
         meaning = " ".join(filter(None, [text, see and f"See {see}.", "Templated." if is_templated else ""]))
         lines.append(f"| `{parameter}` | {default} | {meaning} |")
     return "\n".join(lines)

@@ -103,6 +103,16 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     assert set(named) - {":hidden:"} == reference
 
 
+def test_every_symptom_has_the_words_of_the_code() -> None:
+    paths = (ROOT / "airflow_provider_census").rglob("*.py")
+    words = {word for path in paths for word in re.findall(r"\w+", path.read_text())}
+    sections = re.findall(r"^### (.*)\n\n(`.*)$", PAGES["docs/symptoms.md"], re.MULTILINE)
+    assert len(sections) > 20
+    for title, said in sections:
+        ours = re.sub("Connection refused|Name or service not known", "", said)  # by the system
+        assert {word for word in re.findall(r"[A-Za-z]{4,}", ours) if word != "message"} <= words, title
+
+
 def test_every_decision_is_in_their_table() -> None:
     pages = {path.stem for path in (ROOT / "docs" / "decisions").glob("*.md")} - {"index"}
     index = PAGES["docs/decisions/index.md"]

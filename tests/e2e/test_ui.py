@@ -274,7 +274,9 @@ def test_a_sync_between_a_load_and_a_report(
     assert all(is_green(each) for each in graph.get_by_text("success").all())
     assert 65 in [trigger.sync_id for trigger in census.triggers]
     expect(page.get_by_text("Success", exact=True).first).to_be_visible()
-    picture("pipeline", 560, 1180)
+    page.set_viewport_size({"width": 1400, "height": 640})
+    page.get_by_role("button", name=re.compile("fit view", re.IGNORECASE)).click()
+    picture("pipeline", 640, 1400)
 
 
 def test_the_log_tells_why_a_run_failed(
