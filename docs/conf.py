@@ -31,6 +31,7 @@ project_copyright = "the airflow-provider-census contributors"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
+pygments_dark_style = "github-dark"  # that of the theme underlines names, as if they were links
 html_title = f"{project} {version}"
 html_logo = html_favicon = "images/logo.svg"
 html_static_path = ["_static"]

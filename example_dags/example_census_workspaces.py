@@ -3,7 +3,7 @@
 """
 ### The same sync in several Census workspaces
 
-A Census token belongs to one workspace, so each workspace is an Airflow connection of its own. The task is
+Each workspace is an Airflow connection of its own. The task is
 mapped over workspaces and the syncs in them; one that fails fails its own task only.
 
 The list may also come from a task that runs before.
