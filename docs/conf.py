@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
+from docutils.statemachine import StringList
 from sphinx import addnodes
+from sphinx.ext.autosummary import Autosummary
 
 from airflow_provider_census import __version__
 
@@ -77,6 +81,41 @@ class Mermaid(Directive):
         return [inline(drawn)]
 
 
+class Summary(Autosummary):
+    """A table of what a module defines, or of the methods of a class."""
+
+    required_arguments = 1
+    optional_arguments = 100
+    final_argument_whitespace = False
+
+    def run(self) -> list[nodes.Node]:
+        """Take the names from the code; those behind the first argument are left out."""
+        name, *left_out = self.arguments
+        prefix, known = members(name)
+        names = sorted(each for each in known - set(left_out) if not each.startswith("_"))
+        self.content = StringList([f"~{prefix}.{each}" for each in names], source="summary")
+        return super().run()
+
+
+def members(name: str) -> tuple[str, set[str]]:
+    """Name what is in a module or in a class, and how it is called from where its summary stands."""
+    try:
+        module = import_module(name)
+    except ModuleNotFoundError:
+        path, _, attribute = name.rpartition(".")
+        documented = getattr(import_module(path), attribute)
+        ours = [base for base in documented.__mro__ if base.__module__.startswith("airflow_provider_census")]
+        others: set[str] = set().union(*(dir(base) for base in set(documented.__mro__) - set(ours)))
+        own = {each for base in ours for each in vars(base) if callable(getattr(base, each))}
+        return attribute, own - others
+    kinds = (inspect.isclass, inspect.isfunction)
+    return name, {
+        each
+        for each, thing in vars(module).items()
+        if any(kind(thing) for kind in kinds) and thing.__module__ == name
+    }
+
+
 def inline(picture: Path, alt: str = "") -> nodes.Node:
     """Put a picture into the page itself, where the colours of the theme reach it."""
     svg = re.sub(r"<\?xml.*?\?>\s*", "", picture.read_text())
@@ -116,6 +155,7 @@ def readable(app: Any, what: str, name: str, thing: Any, options: Any, signature
 def setup(app: Any) -> None:
     """Register what is above with Sphinx."""
     app.add_directive("mermaid", Mermaid)
+    app.add_directive("summary", Summary)
     app.connect("doctree-read", inline_drawings)
     app.connect("doctree-read", index_symptoms)
     app.connect("autodoc-process-signature", readable)
