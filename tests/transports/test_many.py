@@ -84,7 +84,7 @@ def test_two_thousand_short_waits_leave_no_open_file(
     several(2)
     before = open_files()
     several(2000)
-    assert open_files() < before + 10  # those of the server, whose threads take their time
+    assert open_files() < before + 100  # some of the server, whose threads take their time
     assert len(server.received) == 2002
 
 
