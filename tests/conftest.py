@@ -16,9 +16,11 @@ import tempfile
 from base64 import urlsafe_b64encode
 from collections import Counter
 from contextlib import closing
+from datetime import datetime, timezone
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,6 +41,7 @@ for variable in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")
     del os.environ[variable]
 (Path(HOME) / "dags").mkdir()
 
+from airflow_provider_census.api import versions  # noqa: E402
 from airflow_provider_census.sandbox import Sandbox  # noqa: E402
 from airflow_provider_census.utils import early_resume  # noqa: E402
 
@@ -105,6 +108,13 @@ def copy_db(there: str, here: str) -> None:
     """Copy a database of SQLite with what is not yet in its file."""
     with closing(sqlite3.connect(there)) as source, closing(sqlite3.connect(here)) as target:
         source.backup(target)
+
+
+@pytest.fixture(autouse=True)
+def before_v1_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that names no version is one of v1, on whatever day the tests run."""
+    day = datetime(2026, 10, 1, tzinfo=timezone.utc).timestamp()
+    monkeypatch.setattr(versions, "time", SimpleNamespace(time=lambda: day))
 
 
 @pytest.fixture(autouse=True)

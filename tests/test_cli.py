@@ -355,7 +355,8 @@ def test_ctrl_c_ends_a_command_without_a_word(airflow_db: str) -> None:
 
 
 def test_an_error_is_one_sentence_and_exit_code_1(census: Sandbox, census_commands: Run) -> None:
-    wrong = json.dumps({"conn_type": "census", "host": census.url, "password": "not-the-token"})
+    fields = {"conn_type": "census", "host": census.url, "password": "not-the-token"}
+    wrong = json.dumps({**fields, "extra": {"api_version": "v1"}})
     refused = json.dumps(
         {"conn_type": "census", "host": "http://census.internal", "password": "not-the-token"}
     )
@@ -384,6 +385,7 @@ def test_an_error_is_one_sentence_and_exit_code_1(census: Sandbox, census_comman
 def test_the_connection_may_be_anywhere(airflow_db: str, census_commands: Run, tmp_path: Path) -> None:
     with Sandbox(strict=True) as census:
         fields = {"conn_type": "census", "host": census.url, "password": census.token}
+        fields["extra"] = {"api_version": "v1"}  # type: ignore[assignment]
         (tmp_path / "connections.json").write_text(json.dumps({"of_the_backend": fields}))
         add = ["connections", "add", "of_the_cli", "--conn-uri", census.connection_uri_v1]
         subprocess.run([Path(sys.executable).parent / "airflow", *add], check=True, capture_output=True)

@@ -27,6 +27,11 @@ PATIENCE = 40_000
 expect.set_options(timeout=PATIENCE)
 
 
+@pytest.fixture
+def before_v1_ends() -> None:
+    """A real Airflow has the day that it is, and so have the tests that look at it."""
+
+
 # None of them is of the session: while Playwright runs, so does an event loop in this thread.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
