@@ -16,6 +16,7 @@ from airflow_provider_census.api.validation import (
     check_name,
     is_literal,
     optional,
+    to_bool,
 )
 from airflow_provider_census.exceptions import CensusLookupError
 from airflow_provider_census.utils import xcom
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_census.hooks.census import CensusHook
 
-TEMPLATED_CRITERIA = ("source", "table", "model", "dataset", "destination", "sync_label")
+CRITERIA = ("source", "table", "model", "dataset", "destination", "sync_label", "paused")
 
 LABELS_KEY = "labels"
 """The XCom that holds the labels of the selected syncs, by id as text."""
@@ -49,7 +50,7 @@ class CensusSelectSyncsOperator(BaseOperator):
     :param dataset: name of the dataset that it reads, with wildcards (templated).
     :param destination: id, slug, name or label of the destination (templated).
     :param label: the sync's label, with wildcards (templated); as an attribute ``sync_label``.
-    :param paused: whether the sync is paused; ``None`` for either.
+    :param paused: whether the sync is paused; ``None`` for either (templated: ``true`` and ``false``).
     :param allow_empty: return an empty list if there is no such sync, so that what is mapped over it is
         skipped; otherwise that is an error.
     :param census_conn_id: id of the Airflow connection, of type ``census`` (templated).
@@ -58,7 +59,7 @@ class CensusSelectSyncsOperator(BaseOperator):
     :raises CensusLookupError: if there is no such sync, unless ``allow_empty``.
     """
 
-    template_fields: Sequence[str] = (*TEMPLATED_CRITERIA, "census_conn_id")
+    template_fields: Sequence[str] = (*CRITERIA, "census_conn_id")
     ui_color = "#f5e9ff"
 
     def __init__(
@@ -70,7 +71,7 @@ class CensusSelectSyncsOperator(BaseOperator):
         dataset: str | None = None,
         destination: int | str | None = None,
         label: str | None = None,
-        paused: bool | None = None,
+        paused: bool | str | None = None,
         allow_empty: bool = False,
         census_conn_id: str = DEFAULT_CONN_ID,
         hook_params: dict[str, Any] | None = None,
@@ -97,8 +98,10 @@ class CensusSelectSyncsOperator(BaseOperator):
             SyncFilter(**self._criteria())  # refused when Airflow reads the DAG file
 
     def _criteria(self) -> dict[str, Any]:
-        names = (*TEMPLATED_CRITERIA, "paused")
-        return {name.removeprefix("sync_"): getattr(self, name) for name in names}
+        criteria = {name.removeprefix("sync_"): getattr(self, name) for name in CRITERIA}
+        if isinstance(self.paused, str) and is_literal(self.paused):
+            criteria["paused"] = to_bool("paused", self.paused)
+        return criteria
 
     @cached_property
     def hook(self) -> CensusHook:

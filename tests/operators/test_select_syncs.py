@@ -10,6 +10,7 @@ import pytest
 from task_helpers import context, every_argument_of, triggered
 
 from airflow_provider_census.exceptions import CensusLookupError
+from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 from airflow_provider_census.operators.select import CensusSelectSyncsOperator
 
@@ -67,6 +68,14 @@ def test_none_may_be_allowed_and_what_is_mapped_over_it_is_skipped(
 def test_what_makes_no_sense_is_refused_when_the_dag_is_read(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         select(**options)
+
+
+def test_whether_a_sync_is_paused_may_be_a_template(run_task: Callable[..., Any], census: Sandbox) -> None:
+    CensusHook().pause_sync(57)
+    paused, others = (
+        run_task(CensusSelectSyncsOperator, paused=f"{{{{ {answer} }}}}").xcom() for answer in (True, False)
+    )
+    assert (paused, 57 in others, 52 in others) == ([57], False, True)
 
 
 def test_a_template_is_checked_when_it_is_rendered(census: Sandbox) -> None:
