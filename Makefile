@@ -32,7 +32,7 @@ LOWEST := tests/transports tests/hooks tests/triggers tests/faults/test_hostile_
 
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
-.PHONY: help check lint format test test-lowest test-matrix $(OLDER:%=test-%) browser screenshots chaos early-resume bench demo docs diagrams build \
+.PHONY: help check lint format test test-lowest test-matrix $(OLDER:%=test-%) browser screenshots chaos chaos-local early-resume bench demo docs diagrams build \
 	constraints clean
 .DELETE_ON_ERROR:
 
@@ -44,7 +44,8 @@ help:
 	@echo 'make test-lowest  some tests with the lowest versions that are allowed, on Airflow 2.11; three minutes'
 	@echo 'make test-matrix  the tests on Airflow 2.11, 3.0, 3.1, 3.2 and 3.3, one after the other'
 	@echo 'make screenshots  the pictures of the documentation, taken anew'
-	@echo 'make chaos        a real Airflow in which everything is killed, four minutes; wants PostgreSQL'
+	@echo 'make chaos        an Airflow on many machines in which everything is killed; six minutes; wants Redis, PostgreSQL'
+	@echo 'make chaos-local  the same on one machine; four minutes; wants PostgreSQL'
 	@echo 'make early-resume  deferred tasks that resume at once, guarded and not; three minutes; wants PostgreSQL'
 	@echo 'make docs         the documentation as a site, in docs/_build/html'
 	@echo 'make diagrams     its pictures and tables, made anew; wants node'
@@ -109,6 +110,9 @@ screenshots: .venv/ready browser
 	SCREENSHOTS=$(CURDIR)/docs/images .venv/bin/python -m pytest tests/e2e
 
 chaos: .venv/ready
+	@.venv/bin/python scripts/chaos_celery.py
+
+chaos-local: .venv/ready
 	@.venv/bin/python scripts/chaos.py
 
 early-resume: .venv/ready

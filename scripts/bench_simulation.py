@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from airflow_provider_census.api import polling
 from airflow_provider_census.api.polling import WaitOptions
 
 SYNCS = 100
@@ -182,6 +183,27 @@ def table(mixes: dict[str, Sync]) -> str:
     return "\n".join(rows)
 
 
+def table_of_many() -> str:
+    """Write down how the intervals of many waits on one connection stretch, and what that costs."""
+    rows = [
+        "| Waits | Interval at first | after 4 minutes | Requests a second at first | after 4 minutes "
+        "| End noticed later by, at worst |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    jitter = sum(polling.JITTER) / 2
+    for waits in (100, 400, 1000, 2000, 5000, 10_000):
+        least = polling.min_interval(waits)
+        young, old = (max(least, each) for each in (polling.MIN_POLL_INTERVAL, polling.MAX_POLL_INTERVAL))
+        later = young - polling.MIN_POLL_INTERVAL
+        rows.append(
+            f"| {waits:,} | {young * jitter:.0f} s | {old * jitter:.0f} s "
+            f"| {waits / young / jitter:.0f} (alone: {waits / polling.MIN_POLL_INTERVAL / jitter:.0f}) "
+            f"| {waits / old / jitter:.0f} (alone: {waits / polling.MAX_POLL_INTERVAL / jitter:.0f}) "
+            f"| {later:.0f} s; after 4 minutes {old - polling.MAX_POLL_INTERVAL:.0f} s |"
+        )
+    return "\n".join(rows)
+
+
 def table_of_foresight() -> str:
     """Write down what it would bring to know how long the last ten runs took."""
     rows = [
@@ -198,4 +220,4 @@ def table_of_foresight() -> str:
 
 
 if __name__ == "__main__":
-    print(table(MIXES), table(ALWAYS), table_of_foresight(), sep="\n\n")
+    print(table(MIXES), table(ALWAYS), table_of_foresight(), table_of_many(), sep="\n\n")

@@ -30,3 +30,7 @@ def test_growing_intervals_take_fewer_polls_and_notice_earlier_than_fixed_ones(s
 def test_the_table_in_the_documentation_is_that_of_the_simulation(simulation: Any, mixes: str) -> None:
     documented = (ROOT / "docs" / "performance.md").read_text()
     assert simulation.table(getattr(simulation, mixes)) in documented
+
+
+def test_the_table_of_many_waits_is_that_of_the_rule(simulation: Any) -> None:
+    assert simulation.table_of_many() in (ROOT / "docs" / "scale.md").read_text()
