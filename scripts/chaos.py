@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
 """
-``make chaos-local``: everything that starts, runs or watches a sync is killed, and no sync is lost or run twice.
+``make chaos-local``: what starts, runs or watches a sync is killed, and no sync is lost or run twice.
 
 A real Airflow (scheduler, LocalExecutor, triggerers, API server, DAG processor) in a temporary directory runs
 syncs against a Census of ours that misbehaves and counts. With PostgreSQL's programs on this machine, the

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Selector(selectors.DefaultSelector):  # type: ignore[valid-type, misc] # another class on each system
+class Selector(selectors.DefaultSelector):
     """
     Lets time pass when there is nothing else to do; what goes over loopback is there at once.
 
@@ -46,7 +46,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Give the time of this loop, in seconds."""
         return self._clock.now
 
-    def run_in_executor(self, *args: Any) -> Any:
+    def run_in_executor(self, *args: Any) -> Any:  # type: ignore[override] # whatever it takes
         """Run something in a thread."""
         self._clock.threads += 1
         future = super().run_in_executor(*args)
