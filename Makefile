@@ -30,9 +30,13 @@ EXAMPLES := sqlite slack smtp
 # What is run with the lowest versions that pyproject.toml allows: what calls the libraries that talk HTTP.
 LOWEST := tests/transports tests/hooks tests/triggers tests/faults/test_hostile_census.py
 
+# The triggers of others, which `make bench-triggerer` measures beside ours.
+REFERENCES := airflow-provider-census==2.1.0 apache-airflow-providers-dbt-cloud==4.11.1 \
+	airflow-provider-fivetran-async==2.4.0
+
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
-.PHONY: help check lint format test test-lowest test-matrix $(OLDER:%=test-%) browser screenshots chaos chaos-local early-resume bench demo docs diagrams build \
+.PHONY: help check lint format test test-lowest test-matrix $(OLDER:%=test-%) browser screenshots chaos chaos-local early-resume bench bench-triggerer demo docs diagrams build \
 	constraints clean
 .DELETE_ON_ERROR:
 
@@ -51,6 +55,7 @@ help:
 	@echo 'make diagrams     its pictures and tables, made anew; wants node'
 	@echo 'make build        sdist and wheel in dist, checked and installed once'
 	@echo 'make bench        what waiting, importing and reading pages cost, beside references; three minutes'
+	@echo 'make bench-triggerer  a thousand waits in a real triggerer, ours and others; fifteen minutes; wants PostgreSQL'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make format       what ruff can put right by itself'
 	@echo 'make constraints  the newest versions of everything, pinned anew'
@@ -121,6 +126,10 @@ early-resume: .venv/ready
 bench: .venv/ready
 	@.venv/bin/python scripts/bench.py
 
+# WAITS=5000 shares them between two triggerers.
+bench-triggerer: .venv/ready .venv-bench/ready
+	@.venv/bin/python scripts/bench_triggerer.py .venv-bench/bin/python $(or $(WAITS),1000)
+
 demo: .venv-demo/ready
 	@.venv-demo/bin/python scripts/demo.py $(if $(KEEP),--keep)
 
@@ -171,6 +180,15 @@ comma := ,
 	@$(@D)/bin/uv pip install --quiet --compile-bytecode --python $(@D)/bin/python --resolution lowest-direct \
 		--editable '.[sandbox]' 'apache-airflow<2.12'
 	@$(@D)/bin/uv pip install --quiet --compile-bytecode --python $(@D)/bin/python pytest pytest-xdist requests-mock
+	@touch $@
+
+# The vendor's release has the name of ours, so they cannot share an environment.
+.venv-bench/ready: constraints.txt
+	@echo 'Making $(@D): the triggers of others'
+	@rm -rf $(@D)
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		apache-airflow asyncpg psycopg2-binary $(REFERENCES)
 	@touch $@
 
 .venv-demo/ready: pyproject.toml constraints.txt

@@ -31,7 +31,7 @@ with DAG("many_machines", schedule=None):
         start = CensusTriggerSyncOperator(task_id=f"start_{name}", sync_id=sync_id, **RETRIES)
         CensusSyncRunSensor(
             task_id=name,
-            sync_run_id=start.output,
+            sync_run_id=start.output,  # type: ignore[arg-type] # as any XCom
             poke_interval=2,
             timeout=600,
             **mode,
@@ -43,7 +43,7 @@ watcher = AssetWatcher(name="sync_801", trigger=CensusSyncRunEventTrigger(sync_i
 
 with DAG("by_event", schedule=[sync_asset(801, watchers=[watcher])]):
 
-    @task(**RETRIES)
+    @task(**RETRIES)  # type: ignore[untyped-decorator]
     def told() -> None:
         """Be there."""
 
