@@ -57,6 +57,9 @@ with DAG(
         paused=False,
     )
 
-    CensusTriggerSyncOperator.partial(task_id="sync", wait_for_completion=True, deferrable=True).expand(
-        sync_id=readers.output
-    )
+    CensusTriggerSyncOperator.partial(
+        task_id="sync",
+        wait_for_completion=True,
+        deferrable=True,
+        map_index_template="sync {{ task.sync_id }}",
+    ).expand(sync_id=readers.output)

@@ -30,14 +30,14 @@ with DAG(
 ):
     CensusTriggerSyncOperator(
         task_id="customers",
-        sync_id=52,
+        sync_id=69,
         wait_for_completion=True,
         min_records_processed=1,
         max_failed_share=0.05,
         deferrable=True,
     )
 
-    invoices = CensusTriggerSyncOperator(task_id="invoices", sync_id=55)
+    invoices = CensusTriggerSyncOperator(task_id="invoices", sync_id=70)
     CensusSyncRunSensor(
         task_id="every_invoice",
         sync_run_id=invoices.output,  # type: ignore[arg-type]

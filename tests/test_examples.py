@@ -616,7 +616,7 @@ def test_event(examples: Any, run_dag: RunDag) -> None:
 
 
 @pytest.mark.parametrize(
-    ("of_52", "of_55", "states"),
+    ("of_customers", "of_invoices", "states"),
     [
         (completes(), completes(), ("success", "success")),
         (completes(records=0), rejects(1), ("failed", "failed")),
@@ -626,10 +626,15 @@ def test_event(examples: Any, run_dag: RunDag) -> None:
     ids=["all synced", "none and one rejected", "5 % and none", "5.1 % and one invalid"],
 )
 def test_thresholds(
-    examples: Any, run_dag: RunDag, census: Sandbox, of_52: Any, of_55: Any, states: tuple[str, str]
+    examples: Any,
+    run_dag: RunDag,
+    census: Sandbox,
+    of_customers: Any,
+    of_invoices: Any,
+    states: tuple[str, str],
 ) -> None:
-    census.add_sync(52, of_52)
-    census.add_sync(55, of_55)
+    census.add_sync(69, of_customers)
+    census.add_sync(70, of_invoices)
     customers, every_invoice = states
     assert outcome(run_dag(examples["census_thresholds"])) == {
         "customers": customers,

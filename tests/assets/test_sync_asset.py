@@ -218,6 +218,8 @@ def test_the_trigger_stays_while_two_files_are_parsed(airflow_db: str, tmp_path:
     copy = sqlite3.connect(home / "airflow.db")
     with closing(sqlite3.connect(f"{airflow_db}/airflow.db")) as source:
         source.backup(copy)
+    with copy:
+        copy.execute("DELETE FROM trigger")  # those of other tests
     (tmp_path / "dags").mkdir()
     for name in ("one", "other"):
         text = DAG_FILE.format(make="watched_sync_asset", name=name)
