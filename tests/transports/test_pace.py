@@ -174,9 +174,7 @@ def assert_that_all_hold_back(interval: float | None) -> None:
     census = BusyCensus({run_id: chance.uniform(60.0, 240.0) for run_id in runs}, turned_away)
     ended = virtual_time.run(noticed(census, runs, WaitOptions(interval), 600.0))
     heard = told[0] + 0.05
-    assert (
-        census.between(heard + 0.2, heard + 30.0) == []
-    )  # until then, some were on their way
+    assert census.between(heard + 0.2, heard + 30.0) == []  # until then, some were on their way
     first = min(census.between(heard + 30.0, 600.0))
     assert first < heard + 32.0
     # Not all at once: a thousand waits that poll every 5 seconds make 200 requests a second in health.
