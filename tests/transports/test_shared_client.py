@@ -706,16 +706,20 @@ def test_a_field_that_cannot_be_used_ends_a_wait_at_once(
         CensusHook().get_sync_run(94)
 
 
-@pytest.mark.parametrize(("interval", "spread"), [(None, 1.0), (0.5, 0.5), (5, 5.0), (600, 5.0)])
+@pytest.mark.parametrize(
+    ("interval", "spread", "parts"),
+    [(None, polling.min_interval(500), 6), (0.5, 0.5, 5), (5, 5.0, 5), (600, 5.0, 5)],
+    ids=["adaptive", "0.5", "5", "600"],
+)
 def test_waits_that_begin_together_do_not_poll_together(
-    airflow: Airflow, monkeypatch: pytest.MonkeyPatch, interval: float | None, spread: float
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch, interval: float | None, spread: float, parts: int
 ) -> None:
     first: list[float] = []
     jitter = polling.WaitOptions.startup_jitter
 
-    def at_once(options: polling.WaitOptions, rng: Any) -> float:
+    def at_once(options: polling.WaitOptions, rng: Any, at_least: float) -> float:
         assert airflow.reads, "the delay begins when a wait has the connection"
-        first.append(jitter(options, rng))
+        first.append(jitter(options, rng, at_least))
         return 0.0
 
     async def begin() -> None:
@@ -729,7 +733,7 @@ def test_waits_that_begin_together_do_not_poll_together(
         airflow.point_to(server, "one")
         run(begin())
     moments = Counter(first)
-    assert sorted(moments) == pytest.approx([each * spread / 5 for each in range(5)])
+    assert sorted(moments) == pytest.approx([each * spread / parts for each in range(parts)])
     assert max(moments.values()) < 150, "at no moment do much more of them poll than at another"
 
 
