@@ -256,6 +256,6 @@ def test_airflow_2_makes_the_same_form() -> None:
         made = widgets[name].field
         assert made.args[0] == field["label"]
         assert made.kwargs["description"] == field["description"]
-        assert made.kwargs["default"] == field["schema"]["default"]
+        assert made.kwargs["default"]() == field["schema"]["default"]
         wanted = {"integer": "IntegerField", "string": "StringField"}[field["schema"]["type"][0]]
         assert made.field_class.__name__ == wanted
