@@ -46,8 +46,9 @@ html_show_sourcelink = False
 
 # Headings that links such as `connection.md#proxies` may lead to, named as GitHub names them.
 myst_heading_anchors = 3
-# What GitHub shows as boxes, `> [!WARNING]`, and as pictures, a block of the language mermaid.
-myst_enable_extensions = ["alert"]
+# What GitHub shows as boxes, `> [!WARNING]`, and as pictures, a block of the language mermaid. The MyST of
+# Python 3.10 does not know boxes, and leaves them block quotes.
+myst_enable_extensions = ["alert"] if sys.version_info >= (3, 11) else []
 myst_fence_as_directive = ["mermaid"]
 
 autosummary_generate = False

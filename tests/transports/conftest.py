@@ -14,6 +14,7 @@ import pytest
 from proxies import Authority
 
 from airflow_provider_census.hooks.census import CensusHook
+from airflow_provider_census.transports.pace import Pace
 
 if TYPE_CHECKING:
     from airflow_provider_census.api.request import Request
@@ -60,7 +61,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture
 def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Take note of the delays between attempts, without making them."""
+    """Take note of the delays between attempts, without making them; for a pace, no time would pass."""
     made: list[float] = []
     sleep = asyncio.sleep
 
@@ -69,6 +70,7 @@ def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
             made.append(seconds)
         return await sleep(0, *args)
 
+    monkeypatch.setattr(Pace, "hold", lambda *_: None)
     monkeypatch.setattr("tenacity.nap.time.sleep", made.append)
     monkeypatch.setattr(asyncio, "sleep", asleep)
     return made
