@@ -192,7 +192,9 @@ class Chaos:
     def start(self, dag_id: str = "takeover") -> None:
         """Start an Airflow with one triggerer, and wait until it knows its last DAG."""
         (port,) = free_ports(1)
-        connection = {"AIRFLOW_CONN_CENSUS_DEFAULT": Census(self.census.url, TOKEN, 0).connection}
+        connection = {
+            "AIRFLOW_CONN_CENSUS_DEFAULT": Census(self.census.url, TOKEN, 0, api_version="v1").connection
+        }
         self.programs.env = connection | environment(port, self.home, self.dags)
         self.programs.env |= {**self.settings, **shared_secrets()}
         if self.postgresql is not None:

@@ -8,7 +8,7 @@ Starts a local Census (the sandbox) and an Airflow of its own in a temporary dir
 afterwards, however it ends, and so is what it wrote, except that the logs of a failure stay.
 
 With ``CENSUS_API_TOKEN`` and ``CENSUS_SYNC_ID`` in the environment it starts that sync at the real Census
-(``CENSUS_HOST`` if that is not app.getcensus.com).
+(``CENSUS_HOST`` if that is not app.getcensus.com; ``CENSUS_API_VERSION=v1`` with the key of a workspace).
 """
 
 from __future__ import annotations
@@ -77,14 +77,13 @@ class Census:
     token: str
     sync_id: int
     sandbox_port: int | None = None
+    api_version: str = "v2"
 
     @property
     def connection(self) -> str:
         """The Airflow connection to it, as JSON."""
-        # The API key of a workspace, which begins like this, is for v1.
-        version = "v1" if self.token.startswith("secret-token:") else "v2"
-        fields = {"conn_type": "census", "host": self.host, "password": self.token}
-        return json.dumps(fields | {"extra": {"api_version": version}})
+        extra = {"api_version": self.api_version}
+        return json.dumps({"conn_type": "census", "host": self.host, "password": self.token, "extra": extra})
 
 
 def main() -> int:
@@ -161,7 +160,8 @@ def chosen_census(sandbox_port: int) -> Census:
         return Census(host, "sandbox-personal-access-token", int(sync_id or 52), sandbox_port)
     if not sync_id.isdigit():
         raise DemoError("with CENSUS_API_TOKEN, CENSUS_SYNC_ID must be the id of the sync to start.")
-    return Census(os.environ.get("CENSUS_HOST") or "app.getcensus.com", token, int(sync_id))
+    host = os.environ.get("CENSUS_HOST") or "app.getcensus.com"
+    return Census(host, token, int(sync_id), api_version=os.environ.get("CENSUS_API_VERSION") or "v2")
 
 
 @contextmanager

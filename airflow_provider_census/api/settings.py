@@ -104,7 +104,6 @@ def read_settings(
             "type, and what it holds is not for Census"
         )
     fields = _fields(extra)
-    token = _token(_text(password, "field 'password'"))
     return Settings(
         _base_url(
             _text(host, "field 'host'"),
@@ -112,10 +111,10 @@ def read_settings(
             _text(schema, "field 'schema'"),
             allow_http=_flag(fields, "allow_http"),
         ),
-        token,
+        _token(_text(password, "field 'password'")),
         _seconds(fields, "timeout"),
         _count(fields, "attempts", DEFAULT_ATTEMPTS, MAX_ATTEMPTS),
-        versions.version_for(token, _api_version(fields, "api_version", now), now),
+        _api_version(fields, "api_version", now),
         _text(fields.get("group_id"), "extra field 'group_id'") or None,
         _count(fields, "max_requests_per_minute", None, MAX_REQUESTS_PER_MINUTE),
     )

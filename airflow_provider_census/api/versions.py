@@ -29,9 +29,6 @@ SWITCHED_OFF = f"switched API v1 off on {END_OF_V1}"
 DEFAULT_VERSION = "v2"
 """The version that the connection form begins with."""
 
-WORKSPACE_KEY = "secret-token:"
-"""What the API key of a workspace begins with, which is for v1 alone."""
-
 
 def default_version(now: float | None = None) -> str:
     """
@@ -40,18 +37,6 @@ def default_version(now: float | None = None) -> str:
     :param now: seconds since the epoch; ``None`` for the time it is.
     """
     return "v1" if days_of_v1(now) > 0 else "v2"
-
-
-def version_for(token: str, named: str, now: float | None = None) -> str:
-    """
-    Tell the version of a connection that names one.
-
-    The form of Airflow 3 fills in v2 also where somebody only changes the description of a connection that
-    names none. The API key of a workspace, which v2 only rejects, goes on with v1 for as long as that is.
-
-    :param now: seconds since the epoch; ``None`` for the time it is.
-    """
-    return "v1" if token.startswith(WORKSPACE_KEY) and days_of_v1(now) > 0 else named
 
 
 def days_of_v1(now: float | None = None) -> int:

@@ -251,7 +251,7 @@ def test_the_day_decides_where_nobody_names_a_version(extra: str | None) -> None
     ],
 )
 def test_extra_fields_have_their_defaults(extra: Any, expected: tuple[float, int, str, str | None]) -> None:
-    found = read(extra=extra, password="a-personal-access-token")
+    found = read(extra=extra)
     assert (found.timeout, found.attempts, found.api_version, found.group_id) == expected
     assert found.api_url == f"{US}/api/{expected[2]}"
 

@@ -22,7 +22,6 @@ from airflow_provider_census.api.versions import (
     default_version,
     end_of_v1_notice,
     hints,
-    version_for,
 )
 from airflow_provider_census.exceptions import CensusApiError
 
@@ -267,23 +266,6 @@ def test_what_is_not_there() -> None:
 )
 def test_a_connection_that_names_no_version_has_one_by_the_day(now: float, version: str) -> None:
     assert default_version(now) == version
-
-
-@pytest.mark.parametrize(
-    ("token", "named", "now", "version"),
-    [
-        ("secret-token:x", "v2", LAST, "v1"),
-        ("secret-token:x", "v2", OVER, "v2"),
-        ("secret-token:x", "v1", LAST, "v1"),
-        ("secret-token:x", "v1", OVER, "v1"),
-        ("personal", "v2", LAST, "v2"),
-        ("personal", "v1", LAST, "v1"),
-    ],
-)
-def test_the_key_of_a_workspace_is_for_v1_while_that_is(
-    token: str, named: str, now: float, version: str
-) -> None:
-    assert version_for(token, named, now) == version
 
 
 @pytest.mark.parametrize(

@@ -128,23 +128,14 @@ def test_a_version_that_nobody_speaks_is_refused_by_name(version: Any) -> None:
 def test_the_token_of_the_other_version_is_rejected_with_advice(
     census: Sandbox, monkeypatch: pytest.MonkeyPatch, version: str, other: str, kind: str, place: str
 ) -> None:
-    connect(monkeypatch, census, getattr(census, other))
+    connect(monkeypatch, census, getattr(census, other), api_version=version)
     with pytest.raises(CensusAuthError, match=f"API {version} takes .*{kind}.*{place}"):
-        CensusHook(api_version=version).list_sources()
+        CensusHook().list_sources()
     with pytest.raises(CensusAuthError, match=f"API {version} takes .*{kind}.*{place}"):
-        asyncio.run(CensusHook(api_version=version).arun(endpoints.list_sources()))
-    works, sentence = CensusHook(api_version=version).test_connection()
+        asyncio.run(CensusHook().arun(endpoints.list_sources()))
+    works, sentence = CensusHook().test_connection()
     assert not works
     assert kind in sentence
-
-
-def test_the_key_of_a_workspace_goes_on_with_v1_whatever_a_form_has_filled_in(
-    census: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connect(monkeypatch, census, census.token, api_version="v2")
-    hook = CensusHook()
-    assert hook.list_sources()
-    assert hook.settings.api_version == "v1"
 
 
 def test_a_group_is_asked_for_where_none_is_named(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
