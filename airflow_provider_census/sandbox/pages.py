@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pages for a browser: where the links lead that the provider gives to a sync run.
 
-Without a script and without a file of their own; a page reads itself again while a run goes on.
+Without a script and without a file of their own; a page reads itself again while a run is running.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def status(run: Item) -> str:
 
 
 def is_running(run: Item) -> bool:
-    """Whether it goes on, or winds down."""
+    """Whether it is queued or working."""
     return run["status"] in ("queued", "working")
 
 

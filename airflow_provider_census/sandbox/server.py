@@ -44,7 +44,7 @@ class Sandbox:
     :param clock: what the sandbox takes for the time, in seconds since the epoch.
     :param syncs: your syncs, by id or label, each with what its runs do, such as
         ``{90210: completes(), "Nightly contacts": fails("RATE_LIMIT"), 7: [fails(), completes()]}``: an
-        outcome, or several, one for each run, of which the last one goes on. Unless given, the sandbox has
+        outcome, or several, one for each run, of which the last one stays. Unless given, the sandbox has
         seven of its own.
     :param strict: whether there are no other syncs; else each one that is asked for by its id springs up,
         and its runs complete.
@@ -207,7 +207,7 @@ class Sandbox:
         """See to it that there is a sync, and what its runs to come do.
 
         :param sync: its id or label; one that is there already is changed.
-        :param outcome: what its runs do; of several, one for each run, of which the last one goes on.
+        :param outcome: what its runs do; of several, one for each run, of which the last one stays.
         :param properties: of the sync, by Census' names for them, such as ``operation="mirror"``.
         :return: its id.
         :raises ValueError: when it cannot be.

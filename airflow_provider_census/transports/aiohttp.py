@@ -165,7 +165,7 @@ class AiohttpTransport:
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
             sent = not isinstance(error, NEVER_CONNECTED)
             lost = base.lost_response(request, settings, error, sent=sent)
-        except BaseException as error:  # noqa: BLE001 - a timeout of the task, a kill: it goes on as it is
+        except BaseException as error:  # noqa: BLE001 - a timeout of the task, a kill: it is raised as it is
             raise base.bare(error) from None
         else:
             return self._parse(request, response, settings)

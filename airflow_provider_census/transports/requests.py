@@ -94,7 +94,7 @@ class RequestsTransport:
             response = self._exchange(request)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             lost = base.lost_response(request, self.settings, error, sent=_was_sent(error))
-        except BaseException as error:  # noqa: BLE001 - a timeout of the task, a kill: it goes on as it is
+        except BaseException as error:  # noqa: BLE001 - a timeout of the task, a kill: it is raised as it is
             raise base.bare(error) from None
         else:
             return responses.parse(request, response, self.settings)

@@ -114,7 +114,7 @@ class CensusSyncRunTrigger(WaitTrigger):
         assert self.sync_run_id is not None
         try:
             await asyncio.wait_for(self.hook.acancel_at_once(self.sync_run_id), CANCEL_TIMEOUT)
-        except Exception as error:  # noqa: BLE001 - also what a secrets backend fails with; the kill goes on
+        except Exception as error:  # noqa: BLE001 - also what a secrets backend fails with; the kill continues
             self.log.warning("Sync run %s may keep running: %r", self.sync_run_id, error)
 
     async def _was_waited_for(self) -> bool:
