@@ -43,17 +43,13 @@ def publish(context: Context, url: str, log: Log) -> None:
     """Keep the address of the run where the link reads it; that this fails is no reason to fail a task."""
     if "ti" not in context:  # nobody runs the task but a unit test
         return
+    ti = context["ti"]
     try:
-        store(context["ti"], url)
+        base_xcom().set(
+            XCOM_KEY, url, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+        )
     except Exception as error:  # noqa: BLE001 - whatever Airflow fails with
         log.warning("The button %r has no address, %s: %r", CensusSyncRunLink.name, url, error)
-
-
-def store(ti: Any, url: str) -> None:
-    """Store the address."""
-    base_xcom().set(
-        XCOM_KEY, url, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
-    )
 
 
 def read(ti_key: Any) -> Any:

@@ -55,15 +55,15 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def keeps_link(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the link of a task that is run by hand with its XComs, for Airflow knows nothing of it."""
-    store = links.store
+    publish = links.publish
 
-    def keep(ti: Any, url: str) -> None:
-        if isinstance(ti, TaskInstance):
-            ti.xcom_push(links.XCOM_KEY, url)
+    def keep(context: Any, url: str, log: Any) -> None:
+        if isinstance(context.get("ti"), TaskInstance):
+            context["ti"].xcoms[links.XCOM_KEY] = url  # past any backend
         else:
-            store(ti, url)
+            publish(context, url, log)
 
-    monkeypatch.setattr(links, "store", keep)
+    monkeypatch.setattr(waiting, "publish", keep)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from airflow.utils.session import create_session
 from airflow.utils.state import State
 from task_helpers import PACE, RESCHEDULED, STEP, Done, Log, context
 
+from airflow_provider_census import waiting
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.links import census as links
 from airflow_provider_census.links.census import XCOM_KEY, CensusSyncRunLink
@@ -142,7 +143,8 @@ def test_a_link_that_cannot_be_kept_fails_no_task(
     def fail(*_: Any, **__: Any) -> None:
         raise failure
 
-    monkeypatch.setattr(links, "store", fail)
+    monkeypatch.setattr(waiting, "publish", links.publish)
+    monkeypatch.setattr(links, "base_xcom", fail)
     task = CensusTriggerSyncOperator(task_id="task", sync_id=52)
     log = Log()
     monkeypatch.setattr(CensusTriggerSyncOperator, "log", log)
