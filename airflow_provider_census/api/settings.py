@@ -7,11 +7,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv6Address, ip_address
 from numbers import Number
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_census.api import versions
@@ -21,8 +22,6 @@ from airflow_provider_census.exceptions import CensusConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-N = TypeVar("N", int, None)
 
 DEFAULT_HOST = "app.getcensus.com"
 DEFAULT_TIMEOUT = 60.0
@@ -87,6 +86,7 @@ def read_settings(
     extra: Any = None,
     conn_types: Collection[str] = ("census",),
     now: float | None = None,
+    **known: Any,
 ) -> Settings:
     """
     Read the fields of a connection, by Airflow's names for them, in whatever type a backend gives them.
@@ -96,31 +96,28 @@ def read_settings(
     :param conn_types: the types of a connection that is for Census; one that says no type is, too.
     :param now: seconds since the epoch, by which a connection that names no version has one; ``None`` for
         the time it is.
+    :param known: fields of :class:`Settings` that count whatever the connection says.
     :raises CensusConfigError: if a field is missing or cannot be used, naming the field.
     """
-    if (_text(conn_type, "field 'conn_type'") or "census").lower() not in conn_types:
+    if (_text("field 'conn_type'", conn_type) or "census").lower() not in conn_types:
         raise CensusConfigError(
             f"field 'conn_type' must be {' or '.join(sorted(conn_types))}; this connection is of another "
             "type, and what it holds is not for Census"
         )
-    fields = _fields(extra)
-    return Settings(
-        _base_url(
-            _text(host, "field 'host'"),
-            _port(port),
-            _text(schema, "field 'schema'"),
-            allow_http=_flag(fields, "allow_http"),
-        ),
-        _token(_text(password, "field 'password'")),
-        _seconds(fields, "timeout"),
-        _count(fields, "attempts", DEFAULT_ATTEMPTS, MAX_ATTEMPTS),
-        _api_version(fields, "api_version", now),
-        _text(fields.get("group_id"), "extra field 'group_id'") or None,
-        _count(fields, "max_requests_per_minute", None, MAX_REQUESTS_PER_MINUTE),
+    given = _fields(extra)
+    extras = {key: read(f"extra field '{key}'", given[key]) for key, read in EXTRAS.items() if key in given}
+    if "api_version" not in extras:
+        extras["api_version"] = versions.default_version(now)
+    url = _base_url(
+        _text("field 'host'", host),
+        _whole_number("field 'port'", port, 65535) if port not in (None, "") else None,
+        _text("field 'schema'", schema),
+        allow_http=extras.pop("allow_http", False),
     )
+    return Settings(url, _token(_text("field 'password'", password)), **{**extras, **known})
 
 
-def _text(value: Any, named: str) -> str:
+def _text(named: str, value: Any) -> str:
     """Read a text without the white space around it; a whole number may be one, and nothing is empty."""
     if isinstance(value, str) or value is None:
         return str.strip(value or "")
@@ -159,15 +156,6 @@ def _fields(extra: Any) -> Mapping[str, Any]:
         raise CensusConfigError("field 'extra' must be a JSON object, such as {\"timeout\": 30}")
     # The connection form saves an empty field as an empty string, or null.
     return {key: value for key, value in fields.items() if value is not None and value != ""}
-
-
-def _port(value: Any) -> int | None:
-    if value is None or value == "":
-        return None
-    port = _whole(value)
-    if port is None or not 0 < port < 65536:
-        raise CensusConfigError(f"field 'port' must be a whole number from 1 to 65535, not {_shown(value)}")
-    return port
 
 
 def _base_url(host: str, port: int | None, schema: str, *, allow_http: bool) -> str:
@@ -239,40 +227,44 @@ def _token(token: str) -> str:
     return token
 
 
-def _seconds(extra: Mapping[str, Any], key: str) -> float:
-    value = extra.get(key, DEFAULT_TIMEOUT)
+def _seconds(named: str, value: Any) -> float:
     try:
         seconds = math.nan if isinstance(value, (bool, bytes)) else float(value)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not 0 < seconds <= MAX_TIMEOUT:
         raise CensusConfigError(
-            f"extra field '{key}' must be a number of seconds above 0, "
-            f"of at most {MAX_TIMEOUT:.0f}, not {_shown(value)}"
+            f"{named} must be a number of seconds above 0, of at most {MAX_TIMEOUT:.0f}, not {_shown(value)}"
         )
     return seconds
 
 
-def _count(extra: Mapping[str, Any], key: str, default: N, maximum: int) -> int | N:
-    if key not in extra:
-        return default
-    count = _whole(extra[key])
-    if count is None or not 1 <= count <= maximum:
-        raise CensusConfigError(
-            f"extra field '{key}' must be a whole number from 1 to {maximum}, not {_shown(extra[key])}"
-        )
-    return count
+def _whole_number(named: str, value: Any, maximum: int) -> int:
+    number = _whole(value)
+    if number is None or not 1 <= number <= maximum:
+        raise CensusConfigError(f"{named} must be a whole number from 1 to {maximum}, not {_shown(value)}")
+    return number
 
 
-def _api_version(extra: Mapping[str, Any], key: str, now: float | None) -> str:
-    version = extra[key] if key in extra else versions.default_version(now)
-    if version not in list(VERSIONS):  # a list, for it may be of any type
-        raise CensusConfigError(f"extra field '{key}' must be one of {', '.join(VERSIONS)}")
-    return str(version)
+def _api_version(named: str, value: Any) -> str:
+    if value not in list(VERSIONS):  # a list, for it may be of any type
+        raise CensusConfigError(f"{named} must be one of {', '.join(VERSIONS)}")
+    return str(value)
 
 
-def _flag(extra: Mapping[str, Any], key: str) -> bool:
-    word = str(extra.get(key, False)).strip().lower()
+def _flag(named: str, value: Any) -> bool:
+    word = str(value).strip().lower()
     if word not in {"true", "false"}:
-        raise CensusConfigError(f"extra field '{key}' must be true or false")
+        raise CensusConfigError(f"{named} must be true or false")
     return word == "true"
+
+
+EXTRAS: Mapping[str, Callable[[str, Any], Any]] = {
+    "allow_http": _flag,
+    "timeout": _seconds,
+    "attempts": partial(_whole_number, maximum=MAX_ATTEMPTS),
+    "api_version": _api_version,
+    "group_id": lambda named, value: _text(named, value) or None,
+    "max_requests_per_minute": partial(_whole_number, maximum=MAX_REQUESTS_PER_MINUTE),
+}
+"""How each field of a connection's extra is read, given what a message calls it, and its value."""

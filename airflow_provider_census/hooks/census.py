@@ -52,6 +52,9 @@ OWNED_RUN_IDS: defaultdict[str, set[int]] = defaultdict(set)
 AIOHTTP = "airflow_provider_census.transports.aiohttp"
 """The transport of an event loop, which a worker does not pay for."""
 
+NOT_PICKLED = frozenset({"settings", "_transport", "_log"})
+"""What a hook has of a connection, and of this process."""
+
 NOTIFIED: set[str] = set()
 """The ids of the connections of which this process has reported that API v1 ends."""
 
@@ -92,12 +95,10 @@ class CensusHook(Operations, OldMethods, BaseHook):
         self._params = {
             name: hook_params.CHECKS[name](name, value) for name, value in given.items() if value is not None
         }
-        self._settings: Settings | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out of pickles and copies what was read of the connection, for it has the token."""
-        kept = vars(self).keys() - {"_transport", "_log"}
-        return {name: vars(self)[name] for name in kept} | {"_settings": None}
+        return {name: value for name, value in vars(self).items() if name not in NOT_PICKLED}
 
     def trigger_sync(
         self,
@@ -330,19 +331,23 @@ class CensusHook(Operations, OldMethods, BaseHook):
         # is before its import is done.
         module: Any = await asyncio.to_thread(import_module, AIOHTTP)
         transport = module.AiohttpTransport(
-            self._aread_connection, self.log, self._settings, conn_id=self.census_conn_id, shared=shared
+            self._aread_connection,
+            self.log,
+            vars(self).get("settings"),
+            conn_id=self.census_conn_id,
+            shared=shared,
         )
         async with transport:
             yield transport
 
-    @property
+    @functools.cached_property
     def settings(self) -> Settings:
         """
         What the connection says, read at first use.
 
         :raises CensusConfigError: if a field is missing or cannot be used.
         """
-        return self._settings or self._read_connection()
+        return self._read_connection()
 
     async def asettings(self) -> Settings:
         """
@@ -363,18 +368,21 @@ class CensusHook(Operations, OldMethods, BaseHook):
         found: Settings | CensusConfigError
         try:
             fields = {name: getattr(conn, name) for name in connection.FIELDS}
-            found = read_settings(**fields, conn_types={"census", self.conn_type})
-            found = replace(found, connection_id=self.census_conn_id)
+            found = read_settings(
+                **fields,
+                conn_types={"census", self.conn_type},
+                connection_id=self.census_conn_id,
+                **self._params,
+            )
         except CensusConfigError as error:
             found = CensusConfigError(f"The Airflow connection {self.census_conn_id} cannot be used: {error}")
         del conn, fields  # reports of errors with local variables would show the token
         if isinstance(found, CensusConfigError):
             raise found
-        found = replace(found, **self._params)
         if found.api_version == "v1" and self.census_conn_id not in NOTIFIED:  # once in a process
             NOTIFIED.add(self.census_conn_id)
             self.log.warning("%s", end_of_v1_notice(self.census_conn_id))
-        self._settings = found
+        self.settings = found
         return found
 
     @functools.cached_property
