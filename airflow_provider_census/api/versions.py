@@ -61,9 +61,8 @@ class ApiVersion:
     :ivar root: the path below the host at which it begins.
     :ivar hints: what to say to a person besides an HTTP status, to go on with after a semicolon.
     :ivar numeric_ids: whether ids are positive whole numbers, and nothing else.
-    :ivar renamed: beginnings of paths, as regular expressions, that are called otherwise than in v1; the
-        first one that fits counts.
-    :ivar dropped: beginnings of paths that are gone.
+    :ivar renamed: beginnings of paths, as regular expressions, and what they are called, if otherwise than in
+        v1; the first one that fits counts; ``None`` for what is gone.
     :ivar grouped: paths at which creating something takes a ``group_id``, and the property of the body that
         holds it; empty if that is the body itself.
     """
@@ -71,8 +70,7 @@ class ApiVersion:
     root: str
     hints: Mapping[int, str]
     numeric_ids: bool
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    dropped: frozenset[str] = frozenset()
+    renamed: Mapping[str, str | None] = field(default_factory=dict)
     grouped: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -127,8 +125,10 @@ VERSIONS = {
             "/connectors": "/activation_types",
             "/destination_connect_links": "/activation_connect_links",
             "/syncs/create": "/syncs",
+            "/source_connect_links": None,
+            "/sync_management_links": None,
+            "/segment_management_links": None,
         },
-        dropped=frozenset({"/source_connect_links", "/sync_management_links", "/segment_management_links"}),
         grouped={
             "/activations": "activation",
             "/activation_connect_links": "",
@@ -157,11 +157,11 @@ def adapt(request: Request[T], version_name: str, group_id: str | None) -> Reque
                     f"{value.argument} must be a positive whole number, or a string of digits, such as 52, "
                     f"in API {version_name}; not {str(value)!r}"
                 )
-    if any(_begins(request.path, dropped) for dropped in version.dropped):
-        raise ValueError(f"{request} is not in API {version_name}, which Census has dropped it from")
     path = request.path
     for old, new in version.renamed.items():
         if match := re.match(f"{old}(?=/|$)", path):
+            if new is None:
+                raise ValueError(f"{request} is not in API {version_name}, which Census has dropped it from")
             path = match.expand(new) + path[match.end() :]
             break
     body = request.json
@@ -186,7 +186,3 @@ def _with_group(body: Mapping[str, Any], key: str, group_id: str | None, place: 
             "connection's extra. It is the id of the Fivetran group; every source in list_sources() names it."
         )
     return {**body, "group_id": group_id}
-
-
-def _begins(path: str, part: str) -> bool:
-    return path == part or path.startswith(part + "/")
