@@ -9,6 +9,7 @@ is, :func:`plain` decides for all checks; what it leaves as it is, they refuse.
 
 from __future__ import annotations
 
+import inspect
 import json
 import operator
 import os
@@ -69,27 +70,45 @@ def is_literal(value: object) -> bool:
     return not hasattr(value, "resolve") or isinstance(value, os.PathLike)
 
 
-def check_literals(task: object, checks: Mapping[str, Check]) -> dict[str, tuple[Any, Any]]:
+def check_defaults(init: Callable[..., None], checks: Mapping[str, Check]) -> dict[str, tuple[Any, Any]]:
+    """
+    Check the defaults of a task's arguments, once for all tasks.
+
+    :returns: by argument, each default but ``None``, and what it counts as.
+    """
+    defaults = {name: parameter.default for name, parameter in inspect.signature(init).parameters.items()}
+    return {
+        name: (defaults[name], check(name, defaults[name]))
+        for name, check in checks.items()
+        if defaults.get(name) is not None
+    }
+
+
+def check_literals(
+    task: object, checks: Mapping[str, Check], checked: Mapping[str, tuple[Any, Any]]
+) -> dict[str, tuple[Any, Any]]:
     """
     Check what a DAG file gives itself, and leave it as it is.
 
+    :param checked: what :func:`check_defaults` gave; a value that is still the same is not checked again.
     :returns: by argument, each value that was checked, and what it counts as.
     :raises ValueError: if a value cannot be used.
     """
-    checked: dict[str, tuple[Any, Any]] = {}
+    found: dict[str, tuple[Any, Any]] = {}
     for argument, check in checks.items():
         value = getattr(task, argument)
+        if argument in checked and checked[argument][0] is value:
+            found[argument] = checked[argument]
+            continue
         try:
-            checked[argument] = value, check(argument, value)
+            found[argument] = value, check(argument, value)
         except ValueError:
             if is_literal(value):
                 raise
-    return checked
+    return found
 
 
-def take_arguments(
-    task: object, checks: Mapping[str, Check], checked: Mapping[str, tuple[Any, Any]] | None = None
-) -> None:
+def take_arguments(task: object, checks: Mapping[str, Check], checked: Mapping[str, tuple[Any, Any]]) -> None:
     """
     Replace the arguments of a task that runs by what they count as.
 
@@ -98,9 +117,8 @@ def take_arguments(
     """
     for argument, check in checks.items():
         value = getattr(task, argument)
-        known = (checked or {}).get(argument)
-        if known is not None and known[0] is value:
-            counts_as = known[1]
+        if argument in checked and checked[argument][0] is value:
+            counts_as = checked[argument][1]
         else:
             is_number = isinstance(value, str) and NUMBER.fullmatch(value)
             counts_as = check(argument, float(value) if is_number else value)
@@ -133,6 +151,8 @@ def check_id(argument: str, value: object) -> Id:
 
     :raises ValueError: if it is neither.
     """
+    if isinstance(value, Id):
+        return value
     text = plain(value)
     if isinstance(text, str):
         check_rendered(argument, text)

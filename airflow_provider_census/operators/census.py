@@ -21,6 +21,7 @@ from airflow_provider_census.api.retries import outcome_unknown
 from airflow_provider_census.api.sync_runs import browser_url, outcome, sync_url
 from airflow_provider_census.api.validation import (
     check_choice,
+    check_defaults,
     check_int,
     check_literals,
     check_name,
@@ -190,12 +191,15 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         self.log_rejected_records = log_rejected_records
         self.hook_params = hook_params
         # Refused when Airflow reads the DAG file, if it gives them itself.
-        self._checked = check_literals(self, self.checks)
+        self._checked = check_literals(self, self.checks, self._defaults)
         check_sync(sync_id, sync_label)
         if is_literal(census_conn_id):
             check_name("census_conn_id", census_conn_id)
-        if is_literal(wait_for_completion) and not to_bool("wait_for_completion", wait_for_completion):
+        _, waits = self._checked.get("wait_for_completion", (None, True))
+        if not waits:
             warn_of_ineffective_options(self, SEVEN_DAYS)
+
+    _defaults = check_defaults(__init__, checks)
 
     @property
     def _poll_interval(self) -> float | None:

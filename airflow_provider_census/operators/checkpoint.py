@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_census.api.criteria import evaluate
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.sync_runs import outcome
-from airflow_provider_census.api.validation import to_bool
 from airflow_provider_census.exceptions import CensusError, CensusNotFoundError, CensusTimeoutError
 from airflow_provider_census.waiting import WaitsForSyncRun
 
@@ -137,7 +136,7 @@ class ResumableSyncRun(WaitsForSyncRun):
     """
     The part of a task that finds the run of an earlier try again.
 
-    :ivar force_full_sync: whether a full sync is asked for; a template renders it to a word.
+    :ivar force_full_sync: whether a full sync is asked for; a word until the task has taken its arguments.
     :ivar wait_for_completion: whether the task waits for the end of its run.
     :ivar durable: whether a retry reconnects at all.
     :ivar if_running: what to do if a run is running already.
@@ -150,9 +149,8 @@ class ResumableSyncRun(WaitsForSyncRun):
 
     def _checkpoints(self, context: Context, sync_id: str) -> CheckpointStore:
         store: Any = context.get("task_state_store") if self.durable else None
-        full_sync = to_bool("force_full_sync", self.force_full_sync)
         max_tries = context["ti"].max_tries if "ti" in context else 0
-        return CheckpointStore(store, self.log, Checkpoint(sync_id, full_sync, max_tries))
+        return CheckpointStore(store, self.log, Checkpoint(sync_id, bool(self.force_full_sync), max_tries))
 
     def _trigger_sync(
         self, sync_id: str, full_sync: bool, snapshot: RunsSnapshot | None, checkpoints: CheckpointStore

@@ -12,7 +12,6 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_census.api.hook_params import check_hook_params
 from airflow_provider_census.api.validation import (
     check_bool,
-    check_literals,
     check_name,
     is_literal,
     optional,
@@ -88,7 +87,7 @@ class CensusSelectSyncsOperator(BaseOperator):
         self.allow_empty = allow_empty
         self.census_conn_id = census_conn_id
         self.hook_params = hook_params
-        check_literals(self, {"hook_params": optional(check_hook_params)})
+        optional(check_hook_params)("hook_params", hook_params)
         if is_literal(census_conn_id):
             check_name("census_conn_id", census_conn_id)
         check_bool(allow_empty=allow_empty)

@@ -48,7 +48,7 @@ from airflow_provider_census.utils import stats, xcom
 from airflow_provider_census.waiting import WaitsForSyncRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from airflow.providers.common.compat.sdk import Context
@@ -143,6 +143,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         "log_rejected_records": partial(check_int, low=0),
         "hook_params": optional(check_hook_params),
     }
+    _defaults: ClassVar[Mapping[str, tuple[Any, Any]]]
     run_known = True
     """Whether it is known from the beginning for which run to wait."""
     _waiter: RunWaiter[Any] | None = None
@@ -174,7 +175,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         self.hook_params = hook_params
         if is_literal(census_conn_id):
             check_name("census_conn_id", census_conn_id)
-        self._checked = check_literals(self, self.checks)
+        self._checked = check_literals(self, self.checks, self._defaults)
         # What Airflow put there; another value, also of a cluster policy, is an interval that somebody wants.
         self._default_poke_interval = self.poke_interval if poke_interval is None else None
         if deferrable is True and is_literal(self.poke_interval):

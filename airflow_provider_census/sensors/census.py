@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_census.api.criteria import CHECKS, THRESHOLDS
 from airflow_provider_census.api.sync_runs import sync_url
-from airflow_provider_census.api.validation import check_id, check_sync, is_literal, plain
+from airflow_provider_census.api.validation import check_defaults, check_id, check_sync, is_literal, plain
 from airflow_provider_census.sensors.base import WaitSensor
 from airflow_provider_census.utils.datetimes import parse_datetime
 from airflow_provider_census.utils.deprecation import old_names
@@ -105,6 +105,8 @@ class CensusSyncRunSensor(WaitSensor):
         if is_literal(sync_run_id):
             check_id("sync_run_id", sync_run_id)
 
+    _defaults = check_defaults(__init__, WaitSensor.checks)
+
     def _begin(self, context: Context) -> RunWaiter[Any]:
         check_id("sync_run_id", self.sync_run_id)
         return self._run_waiter(plain(self.sync_run_id))
@@ -194,6 +196,8 @@ class CensusSyncSensor(WaitSensor):
         check_sync(sync_id, sync_label)
         if since is not None and is_literal(since):
             parse_datetime("since", since)
+
+    _defaults = check_defaults(__init__, WaitSensor.checks)
 
     def _begin(self, context: Context) -> RunWaiter[Any]:
         since = start_of(context) if self.since is None else parse_datetime("since", self.since)

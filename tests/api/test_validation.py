@@ -329,11 +329,11 @@ ARGUMENTS: dict[str, Check] = {
 def test_a_template_is_not_checked_before_it_is_rendered() -> None:
     task = Task(timeout=TEMPLATE, count=XCOM, flag="{% x %}")
     given = vars(task).copy()
-    validation.check_literals(task, ARGUMENTS)
+    validation.check_literals(task, ARGUMENTS, {})
     assert vars(task) == given
     for argument, rendered in {"timeout": "2.5", "count": " 3 ", "flag": "False"}.items():
         setattr(task, argument, rendered)
-    validation.take_arguments(task, ARGUMENTS)
+    validation.take_arguments(task, ARGUMENTS, {})
     assert vars(task) == {"timeout": 2.5, "count": 3, "flag": False}
 
 
@@ -344,17 +344,17 @@ def test_a_template_is_not_checked_before_it_is_rendered() -> None:
 def test_what_a_template_makes_of_an_argument_is_checked(argument: str, value: str) -> None:
     task = Task(**{"timeout": 5, "count": None, "flag": True, argument: value})
     with pytest.raises(ValueError, match=f"^{argument} must be"):
-        validation.take_arguments(task, ARGUMENTS)
+        validation.take_arguments(task, ARGUMENTS, {})
 
 
 def test_what_a_dag_file_gives_is_checked_and_kept() -> None:
     task = Task(timeout=Decimal(5), count=None, flag="True")
     given = vars(task).copy()
-    validation.check_literals(task, ARGUMENTS)
+    validation.check_literals(task, ARGUMENTS, {})
     assert vars(task) == given
     task.timeout = "5"
     with pytest.raises(ValueError, match=r"^timeout must be"):
-        validation.check_literals(task, ARGUMENTS)
+        validation.check_literals(task, ARGUMENTS, {})
 
 
 def test_what_was_checked_is_checked_anew_only_if_another_value_is_there() -> None:
@@ -365,7 +365,7 @@ def test_what_was_checked_is_checked_anew_only_if_another_value_is_there() -> No
         return validation.to_seconds(argument, value)
 
     task = Task(timeout=timedelta(minutes=1), count=None, flag=True)
-    checked = validation.check_literals(task, {"timeout": check})
+    checked = validation.check_literals(task, {"timeout": check}, {})
     validation.take_arguments(task, {"timeout": check}, checked)
     assert (task.timeout, asked) == (60.0, [timedelta(minutes=1)])
     task.timeout = -1  # by a cluster policy
