@@ -64,7 +64,6 @@ class SuccessCriteria:
         ``None`` for any. Where Census counts more of these than it says it processed, the share is 1.
     :ivar min_records_processed: records that have to be processed; ``None`` for any number. A run of which
         Census does not say how many it processed has too few.
-    :raises ValueError: if one of them cannot be used.
     """
 
     on_skipped_run: str = "fail"
@@ -72,10 +71,6 @@ class SuccessCriteria:
     max_records_invalid: int | None = None
     max_failed_share: float | None = None
     min_records_processed: int | None = None
-
-    def __post_init__(self) -> None:
-        for argument, check in CHECKS.items():
-            check(argument, getattr(self, argument))
 
 
 @dataclass(frozen=True)

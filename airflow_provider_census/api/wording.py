@@ -68,14 +68,14 @@ def title(run: Mapping[str, Any], name: str = "") -> str:
 
     :param name: the name of the sync, if it is known.
     """
-    ids = f"sync {plain(run.get('sync_id'), 50)}, run {plain(run.get('id'), 50)}"
+    ids = plain(f"sync {run.get('sync_id')}, run {run.get('id')}", 2 * MAX_NAME)
     return f"{name} ({ids})" if name else ids
 
 
 def counts(run: Mapping[str, Any]) -> str:
     """Write the counts of a run down that are known: ``1000 updated, 0 rejected, 0 invalid``."""
-    known = {word: run.get(key) for word, key in SHOWN_COUNTS.items()}
-    return ", ".join(f"{plain(value, 50)} {word}" for word, value in known.items() if value is not None)
+    known = [f"{run[key]} {word}" for word, key in SHOWN_COUNTS.items() if run.get(key) is not None]
+    return plain(", ".join(known), 2 * MAX_NAME)
 
 
 def duration(run: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_census.api import sync_runs, wording
-from airflow_provider_census.api.criteria import SuccessCriteria, evaluate
+from airflow_provider_census.api.criteria import CHECKS, SuccessCriteria, evaluate
 from airflow_provider_census.exceptions import (
     CensusSyncRunCanceled,
     CensusSyncRunError,
@@ -233,4 +233,4 @@ def test_the_cause_is_in_census_own_words(cause: tuple[str | None, ...], words: 
 )
 def test_criteria_that_mean_nothing_are_refused(argument: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"^{argument} must be .*, not {re.escape(repr(value))}$"):
-        SuccessCriteria(**{argument: value})
+        CHECKS[argument](argument, value)
