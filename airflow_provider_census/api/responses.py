@@ -39,6 +39,9 @@ MAX_BODY = 8 * 1024 * 1024
 MAX_ERROR_BODY = 64 * 1024
 """Bytes that are read of an error page."""
 
+BODY_LIMITS = {2: MAX_BODY + 1, 3: 0}
+"""Bytes that are read of a body, by the first digit of the status; of others :data:`MAX_ERROR_BODY`."""
+
 MAX_MESSAGE = 2000
 """Characters of Census' own words that an error message quotes."""
 
@@ -51,13 +54,6 @@ ERRORS: dict[int, type[CensusApiError]] = {
     404: CensusNotFoundError,
     429: CensusRateLimitError,
 }
-
-
-def body_limit(status: int) -> int:
-    """Tell how many bytes of a body are read: one more than it may have, and none of a redirect."""
-    if 300 <= status < 400:
-        return 0
-    return 1 + (MAX_BODY if 200 <= status < 300 else MAX_ERROR_BODY)
 
 
 @dataclass(frozen=True)
@@ -75,12 +71,15 @@ class HTTPResponse:
     body: bytes = field(repr=False)
 
     @classmethod
-    def received(cls, status: int, headers: Mapping[str, str], body: bytes, token: str) -> HTTPResponse:
+    def received(
+        cls, status: int, headers: Mapping[str, str], body: bytes, limit: int, token: str
+    ) -> HTTPResponse:
         """
         Take a response in at the door: what comes after it cannot show the API token.
 
         :param headers: all headers; names match whatever their case, as the HTTP libraries have it.
-        :param body: what was read of it, as it was sent, up to :func:`body_limit`.
+        :param body: what was read of it, as it was sent.
+        :param limit: bytes of the body at most, as it was sent and decompressed; see :data:`BODY_LIMITS`.
         :raises ValueError: if it is no final response, or cannot be decompressed.
         """
         if status < 200:
@@ -88,7 +87,8 @@ class HTTPResponse:
         kept = {name: headers[name] for name in HEADERS if name in headers}
         if "location" in kept:
             kept["location"] = redact(token, kept["location"].encode("utf-8", "replace")).decode()
-        body = decompress(body, kept.get("content-encoding", ""), body_limit(status))
+        if "content-encoding" in kept:
+            body = decompress(body, kept["content-encoding"], limit)
         return cls(status, kept, redact(token, body))
 
     @property
@@ -236,7 +236,6 @@ def _of_subject(request: Request[Any], data: Any) -> Any:
     """
     assert request.about is not None
     key, subject = request.about
-    subject = str(to_id(subject) or subject)
     kept: list[Any] = []
     foreign: list[JsonObject] = []
     for each in data if isinstance(data, list) else [data]:
@@ -248,7 +247,8 @@ def _of_subject(request: Request[Any], data: Any) -> Any:
                 each[name] = to_id(each[name]) or each[name]
         if each.get(key) is None:  # it need not say what it was asked for
             each[key] = to_id(subject) or subject
-        (kept if str(each[key]) == subject else foreign).append(each)
+        is_it = str(each[key]) == subject or str(each[key]) == str(to_id(subject))  # as of "052"
+        (kept if is_it else foreign).append(each)
     if not foreign:
         return data
     said = cut(_json(foreign[0][key]))

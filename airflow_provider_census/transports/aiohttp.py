@@ -202,11 +202,11 @@ class AiohttpTransport:
                 timeout=credentials.timeout,
             ) as response,
         ):
-            limit = responses.body_limit(response.status)
+            limit = responses.BODY_LIMITS.get(response.status // 100, responses.MAX_ERROR_BODY)
             body = bytearray()
             while len(body) < limit and not response.content.at_eof():
                 body += await response.content.readany()
             headers = {
                 name.lower(): ", ".join(response.headers.getall(name)) for name in set(response.headers)
             }
-            return HTTPResponse.received(response.status, headers, bytes(body[:limit]), settings.token)
+            return HTTPResponse.received(response.status, headers, bytes(body[:limit]), limit, settings.token)

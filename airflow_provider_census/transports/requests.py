@@ -1,33 +1,132 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""The transport of a worker: ``requests``, one kept-alive connection for a hook."""
+"""
+The transport of a worker: ``requests``, one kept-alive connection for a hook.
+
+Its session has one deadline for an exchange, follows no redirect, keeps no cookie, and reads past interim
+responses.
+"""
 
 from __future__ import annotations
 
+import http.client
 import os
 import ssl
-from typing import TYPE_CHECKING, Any, TypeVar
+import time
+from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
+from io import BufferedReader, RawIOBase
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import requests
+from requests.adapters import HTTPAdapter
 from tenacity import Retrying
 from urllib3 import Timeout
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
 
-from airflow_provider_census.api import responses
+from airflow_provider_census.api import encodings, responses
 from airflow_provider_census.api.responses import HTTPResponse
 from airflow_provider_census.api.versions import adapt
 from airflow_provider_census.exceptions import CensusAuthError
 from airflow_provider_census.transports import base
-from airflow_provider_census.transports.session import Session
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
+
+    from urllib3 import HTTPConnectionPool
 
     from airflow_provider_census.api.flow import Log
     from airflow_provider_census.api.request import Request, Response
     from airflow_provider_census.api.settings import Settings
 
 T = TypeVar("T")
+
+
+class FinalResponse(http.client.HTTPResponse):
+    """
+    Reads the final response, within one deadline: what is left of the timeout when the request has been sent.
+
+    ``http.client`` takes an interim response such as 103 for the final one, and its timeout begins anew with
+    every byte. It also guesses the length of a body that says several.
+    """
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp = BufferedReader(DeadlineReader(self.fp.detach(), sock))
+
+    def begin(self) -> None:
+        """Read past interim responses, to the end of the headers of the final one."""
+        super().begin()
+        while self.status < 200 and self.status != HTTPStatus.SWITCHING_PROTOCOLS:
+            self.headers = None  # type: ignore[assignment] # it has not begun
+            super().begin()
+        lengths = self.headers.get_all("Content-Length", [])
+        if len(lengths) + ("Transfer-Encoding" in self.headers) > 1:
+            raise http.client.HTTPException("the response says more than one length")
+        if not all(length.isascii() and length.isdigit() for length in lengths):
+            raise http.client.HTTPException("the response says a length that is none")
+
+
+class DeadlineReader(RawIOBase):
+    """
+    Reads from a socket until a deadline, however many reads that takes.
+
+    :param raw: what reads from it.
+    :param sock: the socket; its timeout sets the deadline.
+    """
+
+    def __init__(self, raw: RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
+        self._sock = sock
+        timeout = sock.gettimeout()
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+
+    def readable(self) -> bool:
+        """Tell that it can be read from."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what is there, and wait for it no longer than until the deadline."""
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0.0:
+                raise TimeoutError("timed out")
+            self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._raw.close()
+        super().close()
+
+
+class Adapter(HTTPAdapter):
+    """Has connections read their responses with :class:`FinalResponse`, also those through a proxy."""
+
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> HTTPConnectionPool:
+        """Give the connections to a host."""
+        pool: Any = super().get_connection_with_tls_context(*args, **options)
+        if pool.ConnectionCls.response_class is not FinalResponse:
+            members = {"response_class": FinalResponse}
+            pool.ConnectionCls = type(pool.ConnectionCls.__name__, (pool.ConnectionCls,), members)
+        return cast("HTTPConnectionPool", pool)
+
+
+class Session(requests.Session):
+    """Follows no redirect, and keeps no cookie."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False  # what the environment says is found alike for both transports
+        self.headers["User-Agent"] = base.user_agent()
+        self.headers["Accept-Encoding"] = encodings.ACCEPTED
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, Adapter())
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Find none: else ``requests`` would read the whole body of a redirect, for a next one."""
 
 
 class RequestsTransport:
@@ -54,7 +153,7 @@ class RequestsTransport:
         self._session.verify = base.ca_bundle()
         proxy = base.proxy(settings.base_url)
         self._session.proxies = {"http": proxy, "https": proxy} if proxy else {}
-        self._retry_policy = base.retry_policy(settings, self._log)
+        self._retrying = Retrying(**base.retry_policy(settings, self._log))
 
     def send(self, request: Request[T]) -> Response[T]:
         """
@@ -64,16 +163,11 @@ class RequestsTransport:
         :raises CensusConnectionError: if no complete response arrives.
         """
         try:
-            return self._send(request)
+            return self._retrying(self._send_once, request)
         except CensusAuthError as error:
             if error.status_code != 401 or not self._renew():
                 raise
-        return self._send(request)
-
-    def _send(self, request: Request[T]) -> Response[T]:
-        settings = self.settings
-        adapted = adapt(request, settings.api_version, settings.group_id)
-        return Retrying(**self._retry_policy)(self._send_once, adapted)
+        return self._retrying(self._send_once, request)
 
     def _renew(self) -> bool:
         """Read the connection again, for its token may be a new one; tell whether it is."""
@@ -90,6 +184,7 @@ class RequestsTransport:
         return True
 
     def _send_once(self, request: Request[T]) -> Response[T]:
+        request = adapt(request, self.settings.api_version, self.settings.group_id)
         try:
             response = self._exchange(request)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
@@ -112,12 +207,12 @@ class RequestsTransport:
             allow_redirects=False,
             stream=True,
         ) as response:
-            limit = responses.body_limit(response.status_code)
+            limit = responses.BODY_LIMITS.get(response.status_code // 100, responses.MAX_ERROR_BODY)
             body = bytearray()
             while len(body) < limit and (chunk := response.raw.read(limit - len(body), decode_content=False)):
                 body += chunk
             return HTTPResponse.received(
-                response.status_code, response.headers, bytes(body), self.settings.token
+                response.status_code, response.headers, bytes(body), limit, self.settings.token
             )
 
 
