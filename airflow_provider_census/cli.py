@@ -107,6 +107,7 @@ def _command(find: Callable[[CensusHook, Namespace], list[Row] | Row]) -> Callab
         from airflow.cli.simple_table import AirflowConsole
         from airflow.providers.common.compat.sdk import AirflowException
 
+        from airflow_provider_census.api.cleaning import visible, writable
         from airflow_provider_census.exceptions import CensusError
         from airflow_provider_census.hooks.census import CensusHook
 
@@ -131,22 +132,6 @@ def _command(find: Callable[[CensusHook, Namespace], list[Row] | Row]) -> Callab
             raise SystemExit(code)
 
     return command
-
-
-def writable(text: str) -> str:
-    """Replace halves of characters, which no encoding can write."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def visible(value: Any) -> Any:
-    """Escape in all texts what a terminal would obey: some of it comes from the records that were synced."""
-    if isinstance(value, dict):
-        return {visible(key): visible(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [visible(each) for each in value]
-    if not isinstance(value, str):
-        return value
-    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in value)
 
 
 def _syncs(hook: CensusHook, args: Namespace) -> list[Row]:

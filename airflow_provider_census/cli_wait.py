@@ -14,10 +14,10 @@ from rich.text import Text
 
 from airflow_provider_census import reporting
 from airflow_provider_census.api import sync_runs, wording
+from airflow_provider_census.api.cleaning import visible, writable
 from airflow_provider_census.api.criteria import SuccessCriteria, evaluate
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.waiters import SyncRunWaiter, wait
-from airflow_provider_census.cli import visible, writable
 from airflow_provider_census.exceptions import CensusError
 
 if TYPE_CHECKING:

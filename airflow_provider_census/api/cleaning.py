@@ -57,6 +57,22 @@ def cut(text: str, length: int = MAX_EXCERPT) -> str:
     return text if len(text) <= length else text[:length] + "…"
 
 
+def writable(text: str) -> str:
+    """Replace halves of characters, which no encoding can write."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def visible(value: Any) -> Any:
+    """Escape in all texts what a terminal would obey: some of it comes from the records that were synced."""
+    if isinstance(value, dict):
+        return {visible(key): visible(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [visible(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in value)
+
+
 def redact(token: str, text: bytes) -> bytes:
     """Put stars where a text has the token: as it is, in base64, or as JSON, HTML and URLs write it."""
     if not token:

@@ -52,9 +52,6 @@ OWNED_RUN_IDS: defaultdict[str, set[int]] = defaultdict(set)
 AIOHTTP = "airflow_provider_census.transports.aiohttp"
 """The transport of an event loop, which a worker does not pay for."""
 
-NOT_PICKLED = frozenset({"settings", "_transport", "_log"})
-"""What a hook has of a connection, and of this process."""
-
 NOTIFIED: set[str] = set()
 """The ids of the connections of which this process has reported that API v1 ends."""
 
@@ -98,7 +95,8 @@ class CensusHook(Operations, OldMethods, BaseHook):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out of pickles and copies what was read of the connection, for it has the token."""
-        return {name: value for name, value in vars(self).items() if name not in NOT_PICKLED}
+        left_out = {"settings", "_transport", "_log"}
+        return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def trigger_sync(
         self,
@@ -368,12 +366,8 @@ class CensusHook(Operations, OldMethods, BaseHook):
         found: Settings | CensusConfigError
         try:
             fields = {name: getattr(conn, name) for name in connection.FIELDS}
-            found = read_settings(
-                **fields,
-                conn_types={"census", self.conn_type},
-                connection_id=self.census_conn_id,
-                **self._params,
-            )
+            known = {"connection_id": self.census_conn_id, **self._params}
+            found = read_settings(**fields, conn_types={"census", self.conn_type}, **known)
         except CensusConfigError as error:
             found = CensusConfigError(f"The Airflow connection {self.census_conn_id} cannot be used: {error}")
         del conn, fields  # reports of errors with local variables would show the token
