@@ -46,9 +46,7 @@ html_show_sourcelink = False
 
 # Headings that links such as `connection.md#proxies` may lead to, named as GitHub names them.
 myst_heading_anchors = 3
-# What GitHub shows as boxes, `> [!WARNING]`, and as pictures, a block of the language mermaid. The MyST of
-# Python 3.10 does not know boxes, and leaves them block quotes.
-myst_enable_extensions = ["alert"] if sys.version_info >= (3, 11) else []
+# What GitHub shows as a picture, a block of the language mermaid.
 myst_fence_as_directive = ["mermaid"]
 
 autosummary_generate = False
@@ -124,6 +122,20 @@ def inline(picture: Path, alt: str = "") -> nodes.Node:
     return nodes.raw("", f'<figure class="diagram"{label}>{svg}</figure>', format="html")
 
 
+def box_alerts(app: Any, doctree: nodes.document) -> None:
+    """
+    Make a box of what GitHub shows as one, ``> [!WARNING]``.
+
+    MyST has an extension for it, but not in the last release for Python 3.10.
+    """
+    for quote in list(doctree.findall(nodes.block_quote)):
+        first = quote.next_node(nodes.Text)
+        kind = re.fullmatch(r"\[!(\w+)\]\s*", first.splitlines()[0]) if first else None
+        if first and kind:
+            first.parent.replace(first, nodes.Text(first[kind.end() :].lstrip()))
+            quote.replace_self(getattr(nodes, kind[1].lower())("", *quote.children))
+
+
 def inline_drawings(app: Any, doctree: nodes.document) -> None:
     """Do so with the drawings that scripts/plots.py made."""
     for image in list(doctree.findall(nodes.image)):
@@ -157,6 +169,7 @@ def setup(app: Any) -> None:
     """Register what is above with Sphinx."""
     app.add_directive("mermaid", Mermaid)
     app.add_directive("summary", Summary)
+    app.connect("doctree-read", box_alerts)
     app.connect("doctree-read", inline_drawings)
     app.connect("doctree-read", index_symptoms)
     app.connect("autodoc-process-signature", readable)
