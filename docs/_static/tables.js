@@ -1,4 +1,5 @@
 // On a phone, docs.css shows each row of a table as a card: the heading of a column stands in each cell then.
+// A table that is wider than its page may break its words.
 document.addEventListener("DOMContentLoaded", () => {
   for (const table of document.querySelectorAll("article table.docutils")) {
     const heads = [...table.querySelectorAll("thead th")].map((head) => head.textContent.trim());
@@ -7,5 +8,6 @@ document.addEventListener("DOMContentLoaded", () => {
         if (heads[column]) cell.dataset.label = heads[column];
       });
     }
+    table.classList.toggle("tight", table.offsetWidth > table.parentElement.clientWidth);
   }
 });
