@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
 """
-A Census for measuring: it answers at once, always the same, and costs as little as a server in Python can.
+A Census for measuring: it answers at once, and costs as little as a server in Python can.
 
 Not the sandbox, which would cost more than what is measured. Prints its port; serves until its input ends.
 """
@@ -9,6 +9,7 @@ Not the sandbox, which would cost more than what is measured. Prints its port; s
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import sys
 from email.utils import formatdate
@@ -57,7 +58,10 @@ def answer(body: object) -> bytes:
     return "\r\n".join(head).encode() + content
 
 
-WORKING = answer({"status": "success", "data": RUN})
+@functools.cache
+def working(number: int) -> bytes:
+    """Write down the run that was asked for: a poll of another one is a failed poll."""
+    return answer({"status": "success", "data": {**RUN, "id": number}})
 
 
 def page(number: int) -> bytes:
@@ -92,7 +96,7 @@ class Census(asyncio.Protocol):
                 _, _, number = target.partition("&page=")
                 self._transport.write(page(int(number or 1)))
             else:
-                self._transport.write(WORKING)
+                self._transport.write(working(int(target.rpartition("/")[2])))
 
 
 async def serve() -> None:
