@@ -17,8 +17,8 @@ from airflow_provider_census.api.responses import HTTPResponse
 from airflow_provider_census.api.versions import adapt
 from airflow_provider_census.exceptions import CensusApiError, CensusAuthError
 from airflow_provider_census.transports import base
-from airflow_provider_census.transports.pace import shared_pace
-from airflow_provider_census.transports.shared_client import shared_client
+from airflow_provider_census.transports.pace import Pace, shared_pace
+from airflow_provider_census.transports.shared_client import SharedClient
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,13 +26,10 @@ if TYPE_CHECKING:
     from airflow_provider_census.api.flow import Log
     from airflow_provider_census.api.request import Request, Response
     from airflow_provider_census.api.settings import Settings
-    from airflow_provider_census.transports.pace import Pace
-    from airflow_provider_census.transports.shared_client import SharedClient
 
 T = TypeVar("T")
 
 NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.ConnectionTimeoutError)
-
 
 READ_CONNECTION_TIMEOUT = 30.0
 """Seconds that a request whose token was rejected waits for the connection to be read again."""
@@ -50,8 +47,8 @@ class Credentials:
         self.settings = settings
         self.client = client
         self.proxy = proxy
-        # Not a header of the session, for aiohttp shows those to the proxy too.
-        self.headers = {"Authorization": f"Bearer {settings.token}"}
+        # Not headers of the session, for aiohttp shows those to the proxy too.
+        self.headers = {"Accept-Encoding": encodings.ACCEPTED, "Authorization": f"Bearer {settings.token}"}
         self.timeout = aiohttp.ClientTimeout(total=settings.timeout)
 
 
@@ -69,8 +66,6 @@ class AiohttpTransport:
     :ivar pace: when it may send a request.
     """
 
-    pace: Pace
-
     def __init__(
         self,
         read_connection: Callable[[], Awaitable[Settings]],
@@ -83,27 +78,32 @@ class AiohttpTransport:
         self._read_connection = read_connection
         self._log = log
         self._known = settings
-        self._conn_id = conn_id
         self._shared = shared
         self._credentials: Credentials | None = None
-        self._clients = AsyncExitStack()
+        self._clients: list[SharedClient] = []
+        self.pace = shared_pace(conn_id) if shared else Pace()
 
     async def __aenter__(self) -> AiohttpTransport:
         """Open nothing yet, but be counted."""
-        self.pace = self._clients.enter_context(shared_pace(self._conn_id, shared=self._shared))
+        self.pace.waits += 1
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Let go of the sockets; the last one who does closes them."""
-        await self._clients.aclose()
+        self.pace.waits -= 1
+        async with AsyncExitStack() as leaving:
+            for client in self._clients:
+                leaving.push_async_callback(client.leave)
 
     async def settings(self) -> Settings:
         """
-        Give what the connection says.
+        Give what the connection says, read at first use, and connect to where it leads.
 
         :raises Exception: whatever it cannot be read for.
         """
-        return (await self._connect()).settings
+        if self._credentials is None:
+            self._credentials = await self._use(self._known or await self._read_connection())
+        return self._credentials.settings
 
     async def send(self, request: Request[T]) -> Response[T]:
         """
@@ -112,7 +112,9 @@ class AiohttpTransport:
         :raises CensusApiError: if Census responds with an error, or with what is no response to the request.
         :raises CensusConnectionError: if no complete response arrives.
         """
-        credentials = await self._connect()
+        await self.settings()
+        credentials = self._credentials
+        assert credentials is not None
         try:
             return await self._send(request, credentials)
         except CensusAuthError as error:
@@ -123,21 +125,15 @@ class AiohttpTransport:
                 raise
         return await self._send(request, renewed)
 
-    async def _connect(self) -> Credentials:
-        if self._credentials is None:
-            await self._use(self._known or await self._read_connection())
-        assert self._credentials is not None
-        return self._credentials
-
-    async def _use(self, settings: Settings) -> None:
+    async def _use(self, settings: Settings) -> Credentials:
         known, proxy = self._credentials, base.proxy(settings.base_url)
         if known is not None and (known.settings.base_url, known.proxy) == (settings.base_url, proxy):
             client = known.client
         else:
-            opened = shared_client(settings.base_url, proxy, shared=self._shared)
-            client = await self._clients.enter_async_context(opened)
-        self._credentials = Credentials(settings, client, proxy)
+            client = await SharedClient.join(settings.base_url, proxy, shared=self._shared)
+            self._clients.append(client)
         self.pace.max_requests_per_minute = settings.max_requests_per_minute
+        return Credentials(settings, client, proxy)
 
     async def _renew(self, rejected: Credentials) -> Credentials:
         """Read the connection again, for its token may be a new one."""
@@ -145,7 +141,7 @@ class AiohttpTransport:
             try:
                 settings = await asyncio.wait_for(self._read_connection(), READ_CONNECTION_TIMEOUT)
                 if settings != rejected.settings:
-                    await self._use(settings)
+                    self._credentials = await self._use(settings)
             except Exception as error:  # noqa: BLE001 - whatever a secrets backend fails with
                 self._log.warning("%s %r", base.STILL_COUNTS, error)
         return self._credentials or rejected
@@ -159,49 +155,40 @@ class AiohttpTransport:
         return retrying(self._send_once, adapted, credentials)
 
     async def _send_once(self, request: Request[T], credentials: Credentials) -> Response[T]:
-        settings = credentials.settings
+        settings, client = credentials.settings, credentials.client
         try:
-            response = await self._exchange(request, credentials)
+            await self.pace.turn(client.slots)
+            try:
+                response = await self._exchange(request, credentials)
+            finally:
+                client.slots.release()
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
             sent = not isinstance(error, NEVER_CONNECTED)
             lost = base.lost_response(request, settings, error, sent=sent)
         except BaseException as error:  # noqa: BLE001 - a timeout of the task, a kill: it is raised as it is
             raise base.bare(error) from None
         else:
-            return self._parse(request, response, settings)
+            try:
+                return responses.parse(request, response, settings)
+            except CensusApiError as error:
+                if error.retry_after is not None and retries.not_processed(error):
+                    self.pace.hold(retries.backoff(1, error))
+                raise
         raise lost  # out here, for the library's error holds the request, and that the token
 
-    def _parse(self, request: Request[T], response: HTTPResponse, settings: Settings) -> Response[T]:
-        try:
-            return responses.parse(request, response, settings)
-        except CensusApiError as error:
-            if error.retry_after is not None and retries.not_processed(error):
-                self.pace.hold(retries.backoff(1, error))
-            raise
-
     async def _exchange(self, request: Request[Any], credentials: Credentials) -> HTTPResponse:
-        slots = credentials.client.slots
-        await self.pace.turn(slots)
-        try:
-            return await self._exchange_at_once(request, credentials)
-        finally:
-            slots.release()
-
-    async def _exchange_at_once(self, request: Request[Any], credentials: Credentials) -> HTTPResponse:
         settings = credentials.settings
-        async with (
-            credentials.client.session.request(
-                request.method,
-                URL(settings.api_url + request.path, encoded=True),
-                params={name: str(value) for name, value in request.params.items()},
-                json=request.json,
-                headers={"Accept-Encoding": encodings.ACCEPTED, **credentials.headers},
-                allow_redirects=False,
-                auto_decompress=False,
-                proxy=credentials.proxy,
-                timeout=credentials.timeout,
-            ) as response,
-        ):
+        async with credentials.client.session.request(
+            request.method,
+            URL(settings.api_url + request.path, encoded=True),
+            params={name: str(value) for name, value in request.params.items()},
+            json=request.json,
+            headers=credentials.headers,
+            allow_redirects=False,
+            auto_decompress=False,
+            proxy=credentials.proxy,
+            timeout=credentials.timeout,
+        ) as response:
             limit = responses.BODY_LIMITS.get(response.status // 100, responses.MAX_ERROR_BODY)
             body = bytearray()
             while len(body) < limit and not response.content.at_eof():

@@ -6,15 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from airflow_provider_census.api import polling
 from airflow_provider_census.utils.loops import ByLoop, of_this_loop
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 RNG = random.Random()
 
@@ -37,7 +32,6 @@ class Pace:
         self._held_until = self._back_at = self._next_at = 0.0
         self._queue = asyncio.Lock()
 
-    @property
     def min_interval(self) -> float:
         """Seconds at least between two adaptive polls of one of these waits."""
         return polling.min_interval(self.waits, self.max_requests_per_minute)
@@ -55,7 +49,8 @@ class Pace:
         :param slots: waiting for a free socket; one is acquired.
         """
         while True:
-            await self._wait_for_return()
+            if self._now() < self._back_at:
+                await self._wait_for_return()
             if self.max_requests_per_minute is not None:
                 await self._wait_for_budget(60.0 / self.max_requests_per_minute)
             await slots.acquire()
@@ -76,27 +71,16 @@ class Pace:
 
 
 PACES: ByLoop[str, Pace] = WeakKeyDictionary()
-"""The paces that are in use, by event loop, and by the id of the Airflow connection."""
+"""
+The paces, by event loop, and by the id of the Airflow connection.
+
+None is forgotten: what Census asked for counts for who comes next, too.
+"""
 
 
-@contextmanager
-def shared_pace(conn_id: str, *, shared: bool = True) -> Iterator[Pace]:
-    """
-    Keep the pace of a connection; the last one who does forgets it.
-
-    :param shared: ``False`` for a pace that nobody else keeps.
-    """
-    if not shared:
-        yield Pace()
-        return
+def shared_pace(conn_id: str) -> Pace:
+    """Give the pace of a connection on the running loop."""
     paces = of_this_loop(PACES)
     if conn_id not in paces:
         paces[conn_id] = Pace()
-    pace = paces[conn_id]
-    pace.waits += 1
-    try:
-        yield pace
-    finally:
-        pace.waits -= 1
-        if not pace.waits:
-            del paces[conn_id]
+    return paces[conn_id]

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import ssl
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -18,7 +18,7 @@ from airflow_provider_census.transports import base
 from airflow_provider_census.utils.loops import ByLoop, of_this_loop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Hashable
+    from collections.abc import Callable, Hashable
 
 MAX_CONNECTIONS = 100
 """Connections at the same time to one Census, however many wait for it."""
@@ -34,61 +34,59 @@ class SharedClient:
     No token is among what they share: each request brings its own.
 
     :param ca_bundle: the certificate authorities to trust.
-    :ivar opening: opens what holds the sockets.
+    :param forget: called when nobody uses it any more.
+    :ivar session: what holds the sockets.
     :ivar slots: waiting for a free socket, which counts for no request's timeout.
-    :ivar refcount: how many transports use it.
     """
 
-    def __init__(self, ca_bundle: str) -> None:
-        self.opening = asyncio.create_task(_open_session(ca_bundle))
+    session: aiohttp.ClientSession
+
+    def __init__(self, ca_bundle: str, forget: Callable[[], object]) -> None:
         self.slots = asyncio.Semaphore(MAX_CONNECTIONS)
-        self.refcount = 0
+        self._opening = asyncio.create_task(_open_session(ca_bundle))
+        self._forget = forget
+        self._users = 0
 
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        """What holds the sockets."""
-        return self.opening.result()
+    @classmethod
+    async def join(cls, base_url: str, proxy: str | None, *, shared: bool = True) -> SharedClient:
+        """
+        Begin to use the client for a host; to be left once.
 
-    async def close(self) -> None:
-        """Close the sockets, or never open them."""
-        if self.opening.get_loop().is_closed():
-            return  # amid a request, whose coroutine is being collected: nobody can await anything any more
-        if self.opening.cancel() or self.opening.cancelled() or self.opening.exception():
+        :param proxy: through which it is reached.
+        :param shared: ``False`` for a client that nobody else uses.
+        :raises CensusConfigError: if the certificate authorities to trust cannot be read.
+        """
+        ca_bundle = base.ca_bundle()
+        name = (base_url, proxy, ca_bundle) if shared else object()
+        clients = of_this_loop(CLIENTS)
+        client = clients.get(name)
+        if client is None:
+            client = clients[name] = cls(ca_bundle, functools.partial(clients.pop, name))
+        client._users += 1
+        try:
+            if not client._opening.done():
+                await asyncio.wait({client._opening})  # to be cancelled meanwhile takes it from nobody
+            client.session = client._opening.result()
+        except BaseException:
+            await client.leave()
+            raise
+        return client
+
+    async def leave(self) -> None:
+        """Use it no more; the last user closes the sockets, or they are never opened."""
+        self._users -= 1
+        if self._users:
             return
-        await self.session.close()
+        self._forget()
+        if self._opening.get_loop().is_closed():
+            return  # amid a request, whose coroutine is being collected: nobody can await anything any more
+        if self._opening.cancel() or self._opening.cancelled() or self._opening.exception():
+            return
+        await self._opening.result().close()
 
 
 CLIENTS: ByLoop[Hashable, SharedClient] = WeakKeyDictionary()
 """The clients that are in use, by event loop, and by what they connect to."""
-
-
-@asynccontextmanager
-async def shared_client(
-    base_url: str, proxy: str | None, *, shared: bool = True
-) -> AsyncIterator[SharedClient]:
-    """
-    Use the client for a host; the last user of it closes its sockets.
-
-    :param proxy: through which it is reached.
-    :param shared: ``False`` for a client that nobody else uses.
-    :raises CensusConfigError: if the certificate authorities to trust cannot be read.
-    """
-    ca_bundle = base.ca_bundle()
-    name = (base_url, proxy, ca_bundle) if shared else object()
-    clients = of_this_loop(CLIENTS)
-    client = clients.get(name)
-    if client is None:
-        client = clients[name] = SharedClient(ca_bundle)
-    client.refcount += 1
-    try:
-        await asyncio.wait({client.opening})  # to be cancelled meanwhile takes it from nobody
-        client.opening.result()
-        yield client
-    finally:
-        client.refcount -= 1
-        if not client.refcount:
-            del clients[name]
-            await client.close()
 
 
 async def _open_session(ca_bundle: str) -> aiohttp.ClientSession:

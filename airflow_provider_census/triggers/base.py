@@ -223,10 +223,10 @@ class WaitTrigger(BaseTrigger):
         async with self.hook.aopen() as transport:
             settings = await self._connect(transport)
             pace = transport.pace
-            await asyncio.sleep(self.options.startup_jitter(RNG, pace.min_interval))
+            await asyncio.sleep(self.options.startup_jitter(RNG, pace.min_interval()))
             waiter = self._waiter(settings.base_url)
             waiter.name_of = lambda _: self.sync_name or ""
-            flow = wait(waiter, self.options, now=time.time, rng=RNG, min_interval=lambda: pace.min_interval)
+            flow = wait(waiter, self.options, now=time.time, rng=RNG, min_interval=pace.min_interval)
             await adrive(flow, transport.send)
             self.run_polled, self.sync_run_id = waiter.run, waiter.sync_run_id
 

@@ -105,7 +105,7 @@ def without_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
         status, headers, body = await BusyCensus.here.respond(request.path)
         return HTTPResponse.received(status, headers, body, len(body), credentials.settings.token)
 
-    monkeypatch.setattr(AiohttpTransport, "_exchange_at_once", exchange)
+    monkeypatch.setattr(AiohttpTransport, "_exchange", exchange)
 
 
 async def noticed(
@@ -120,14 +120,14 @@ async def noticed(
         transport = AiohttpTransport(read, log, conn_id="census_default")
         async with transport:
             await transport.settings()
-            await asyncio.sleep(options.startup_jitter(rng, transport.pace.min_interval))
+            await asyncio.sleep(options.startup_jitter(rng, transport.pace.min_interval()))
             waiter = SyncRunWaiter(run_id, log, loop.time)
             flow = wait(
                 waiter,
                 replace(options, started=loop.time()),
                 now=loop.time,
                 rng=rng,
-                min_interval=lambda: transport.pace.min_interval,
+                min_interval=transport.pace.min_interval,
             )
             await adrive(flow, transport.send)
         ended[run_id] = loop.time()
@@ -146,7 +146,7 @@ async def noticed(
     for task in done:
         task.result()
     await runner.cleanup()
-    assert not any(pace.PACES.values())
+    assert {shared.waits for shared in pace.PACES[loop].values()} == {0}
     return ended
 
 
@@ -238,14 +238,14 @@ def test_who_leaves_the_queue_takes_nobodys_turn_along() -> None:
     async def leave() -> float:
         loop = asyncio.get_running_loop()
         slots = asyncio.Semaphore(100)
-        with pace.shared_pace("census_default") as shared:
-            shared.max_requests_per_minute = 1
-            leaving = [asyncio.create_task(shared.turn(slots)) for _ in range(100)]
-            await asyncio.sleep(1.0)
-            for task in leaving:
-                task.cancel()
-            await asyncio.gather(*leaving, return_exceptions=True)
-            await shared.turn(slots)
+        shared = pace.Pace()
+        shared.max_requests_per_minute = 1
+        leaving = [asyncio.create_task(shared.turn(slots)) for _ in range(100)]
+        await asyncio.sleep(1.0)
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
+        await shared.turn(slots)
         return loop.time()
 
     assert virtual_time.run(leave()) == pytest.approx(60.0, abs=0.1)
@@ -255,12 +255,9 @@ def test_another_connection_is_not_held() -> None:
     async def both() -> float:
         loop = asyncio.get_running_loop()
         slots = asyncio.Semaphore(100)
-        with pace.shared_pace("one") as one, pace.shared_pace("two") as two:
-            one.hold(30.0)
-            await two.turn(slots)
-            with pace.shared_pace("one", shared=False) as own:  # as of a cancellation
-                await own.turn(slots)
-            return loop.time()
+        pace.shared_pace("one").hold(30.0)
+        await pace.shared_pace("two").turn(slots)
+        return loop.time()
 
     assert virtual_time.run(both()) == 0.0
 
