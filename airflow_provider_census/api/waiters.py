@@ -177,7 +177,7 @@ class RunWaiter(Waiter[T]):
         return "" if self.run is None else wording.progress(self.run, self._now())
 
     def _follow(self, run: Run) -> bool:
-        """Report a run's progress when there is any, and tell whether the run has ended."""
+        """Tell whether a run has ended; if it has not, report its progress when there is any."""
         self.run = run
         if sync_runs.outcome(run) is not None:
             return True

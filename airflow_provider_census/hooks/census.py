@@ -11,7 +11,6 @@ import time
 from collections import defaultdict
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
@@ -48,9 +47,6 @@ T = TypeVar("T")
 
 OWNED_RUN_IDS: defaultdict[str, set[int]] = defaultdict(set)
 """Ids of the runs that tasks of this process started or took for theirs, by host."""
-
-AIOHTTP = "airflow_provider_census.transports.aiohttp"
-"""The transport of an event loop, which a worker does not pay for."""
 
 NOTIFIED: set[str] = set()
 """The ids of the connections of which this process has reported that API v1 ends."""
@@ -325,10 +321,9 @@ class CensusHook(Operations, OldMethods, BaseHook):
 
         :param shared: ``False`` for sockets and a pace of its own, so that many waits cannot hold it up.
         """
-        # The first import takes longer than an event loop may be held. Not from sys.modules, where a module
-        # is before its import is done.
-        module: Any = await asyncio.to_thread(import_module, AIOHTTP)
-        transport = module.AiohttpTransport(
+        if not _aiohttp_transport.cache_info().currsize:  # the import takes longer than a loop may be held
+            await asyncio.to_thread(_aiohttp_transport)
+        transport = _aiohttp_transport()(
             self._aread_connection,
             self.log,
             vars(self).get("settings"),
@@ -439,6 +434,14 @@ class CensusHook(Operations, OldMethods, BaseHook):
         from airflow_provider_census.hooks import connection_form
 
         return connection_form.widgets()
+
+
+@functools.cache
+def _aiohttp_transport() -> type[AiohttpTransport]:
+    """Import the transport of an event loop, which a worker does not pay for."""
+    from airflow_provider_census.transports.aiohttp import AiohttpTransport
+
+    return AiohttpTransport
 
 
 def _is_paged(request: Request[Any]) -> bool:

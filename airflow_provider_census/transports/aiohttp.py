@@ -112,7 +112,8 @@ class AiohttpTransport:
         :raises CensusApiError: if Census responds with an error, or with what is no response to the request.
         :raises CensusConnectionError: if no complete response arrives.
         """
-        await self.settings()
+        if self._credentials is None:
+            await self.settings()
         credentials = self._credentials
         assert credentials is not None
         try:
@@ -193,7 +194,8 @@ class AiohttpTransport:
             body = bytearray()
             while len(body) < limit and not response.content.at_eof():
                 body += await response.content.readany()
+            received = response.headers
             headers = {
-                name.lower(): ", ".join(response.headers.getall(name)) for name in set(response.headers)
+                name: ", ".join(received.getall(name)) for name in responses.HEADERS if name in received
             }
             return HTTPResponse.received(response.status, headers, bytes(body[:limit]), limit, settings.token)

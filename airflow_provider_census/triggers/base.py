@@ -117,7 +117,7 @@ class WaitTrigger(BaseTrigger):
         ``hook_params``, what the hook takes besides its connection.
     :param release: the release of this provider that stored the arguments. What another one stored besides is
         dropped; from a person, an unknown argument is an error.
-    :raises ValueError: if an argument is not what it should be.
+    :raises ValueError: if an argument of a person is not what it should be.
     :raises TypeError: if there is no such argument.
     :ivar hook_class: path of a hook with a way of its own to the connection.
     :ivar hook_params: what the hook takes besides its connection; ``None`` for nothing.
@@ -132,11 +132,12 @@ class WaitTrigger(BaseTrigger):
 
     def __init__(self, census_conn_id: str, release: str | None, options: dict[str, Any]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.census_conn_id = check_name("census_conn_id", census_conn_id)
+        self.hook_class, self.hook_params, self.sync_name = (options.pop(name, None) for name in TASK_FIELDS)
+        if release is None:  # else it was checked before it was stored
+            census_conn_id = check_name("census_conn_id", census_conn_id)
+            self.hook_params = optional(check_hook_params)("hook_params", self.hook_params)
+        self.census_conn_id = census_conn_id
         stored_elsewhere = release not in {None, __version__}
-        self.hook_class = options.pop("hook_class", None)
-        self.hook_params = optional(check_hook_params)("hook_params", options.pop("hook_params", None))
-        self.sync_name = options.pop("sync_name", None)
         self.options = WaitOptions.known(options) if stored_elsewhere else WaitOptions(**options)
 
     @cached_property
@@ -190,6 +191,7 @@ class WaitTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and report how the wait ended."""
         self._waiting = True
+        self._begin()
         try:
             event = await self._wait()
             # A run that has ended is not cancelled while its event is held back.
@@ -202,6 +204,9 @@ class WaitTrigger(BaseTrigger):
             raise
         self._waiting = False
         yield TriggerEvent(event.as_payload())
+
+    def _begin(self) -> None:
+        """Do what is to be done when the wait begins; nothing, unless a subclass says otherwise."""
 
     async def on_kill(self) -> None:
         """Do what is to be done when a user kills the task; nothing, unless a subclass says otherwise."""

@@ -20,7 +20,6 @@ from airflow_provider_census.utils.kill import DEFERRED, task_state, was_killed_
 
 if TYPE_CHECKING:
     from airflow_provider_census.deprecated import CensusTrigger as CensusTrigger
-    from airflow_provider_census.triggers.base import WaitEvent
 
 __all__ = ["CensusSyncRunEventTrigger", "CensusSyncRunTrigger", "CensusSyncTrigger"]
 
@@ -64,9 +63,11 @@ class CensusSyncRunTrigger(WaitTrigger):
         **options: Any,
     ) -> None:
         super().__init__(census_conn_id, release, {"poll_interval": poll_interval, **options})
-        check_id("sync_run_id", sync_run_id)
-        self.sync_run_id = plain(sync_run_id)
-        check_bool(cancel_on_kill=cancel_on_kill)
+        if release is None:  # else it was checked before it was stored
+            check_id("sync_run_id", sync_run_id)
+            check_bool(cancel_on_kill=cancel_on_kill)
+            sync_run_id = plain(sync_run_id)
+        self.sync_run_id = sync_run_id
         self.cancel_on_kill = cancel_on_kill
         self._state_at_start: asyncio.Task[str | Exception] | None = None
 
@@ -77,10 +78,9 @@ class CensusSyncRunTrigger(WaitTrigger):
         assert self.sync_run_id is not None
         return SyncRunWaiter(self.sync_run_id, self.log, time.time, silent_fail=self.options.silent_fail)
 
-    async def _wait(self) -> WaitEvent:
+    def _begin(self) -> None:
         if self.cancel_on_kill and self.task_instance is not None and TELLS_STATES_AT_ANY_TIME:
             self._state_at_start = asyncio.create_task(self._state())
-        return await super()._wait()
 
     async def on_kill(self) -> None:
         """
@@ -157,8 +157,10 @@ class CensusSyncTrigger(WaitTrigger):
         **options: Any,
     ) -> None:
         super().__init__(census_conn_id, release, {"poll_interval": poll_interval, **options})
-        check_id("sync_id", sync_id)
-        self.sync_id = plain(sync_id)
+        if release is None:  # else it was checked before it was stored
+            check_id("sync_id", sync_id)
+            sync_id = plain(sync_id)
+        self.sync_id = sync_id
         self.since = since
 
     def _arguments(self) -> dict[str, Any]:
