@@ -161,12 +161,15 @@ class RunWaiter(Waiter[T]):
     :ivar run: the run as last polled.
     :ivar sync_run_id: the run that is waited for, if it is known which.
     :ivar name_of: names the sync of a run, if that is known; only asked when there is something to report.
+    :ivar is_resumed: whether another process began the wait, and has reported what the first poll finds. A
+        triggerer's loop stands still while a thousand waits write a line at once.
     """
 
     if_abandoned = "the run keeps running in Census"
     run: Run | None = None
     sync_run_id: int | str | None = None
     name_of: Callable[[Run], str] = staticmethod(lambda _: "")
+    is_resumed = False
     _reported: tuple[Any, ...] = ()
     _reported_at = 0.0
     _unknown = ""
@@ -187,6 +190,9 @@ class RunWaiter(Waiter[T]):
         if reached == self._reported and now - self._reported_at < PROGRESS_INTERVAL:
             return False
         self._reported, self._reported_at = reached, now
+        if self.is_resumed:
+            self.is_resumed = False
+            return False
         title = wording.title(run, self.name_of(run))
         if status not in sync_runs.RUNNING and status != self._unknown:
             self._unknown = status
@@ -279,9 +285,9 @@ class SyncWaiter(RunWaiter[Run | None]):
     def has_ended(self, polled: Run | None) -> bool:
         """Tell whether such a run has ended."""
         if polled is None:
-            if not self._reported_none:
-                self._reported_none = True
+            if not self._reported_none and not self.is_resumed:
                 self._log.info("There is not yet %s.", self.name)
+            self._reported_none, self.is_resumed = True, False
             return False
         self.if_abandoned = f"sync run {polled.get('id')} keeps running in Census"
         ended = self._follow(polled)

@@ -231,6 +231,7 @@ class WaitTrigger(BaseTrigger):
             await asyncio.sleep(self.options.startup_jitter(RNG, pace.min_interval()))
             waiter = self._waiter(settings.base_url)
             waiter.name_of = lambda _: self.sync_name or ""
+            waiter.is_resumed = self.options.started is not None
             flow = wait(waiter, self.options, now=time.time, rng=RNG, min_interval=pace.min_interval)
             await adrive(flow, transport.send)
             self.run_polled, self.sync_run_id = waiter.run, waiter.sync_run_id

@@ -486,6 +486,20 @@ def test_it_waits_until_there_is_a_run_that_has_ended_and_logs_the_way_there() -
     ]
 
 
+def test_a_wait_that_another_process_began_logs_what_changes_from_then_on() -> None:
+    wait = Wait()
+    wait.waiter.is_resumed = True
+    step = sync_run("working", current_step="Running sync")
+    assert wait.run([*[sync_run("working")] * 2, step, step, COMPLETED]) is COMPLETED
+    assert [line.partition(" · ")[0].rpartition(", ")[2] for _, line in wait.log.lines] == ["Running sync"]
+
+    wait = Wait(make=sync_waiter)
+    wait.waiter.is_resumed = True
+    none, working = Page(OLD), Page([run_at(3, 93, "working"), *OLD])
+    wait.run([none, none, working, Page([run_at(3, 93)])])
+    assert [line.rpartition(" · ")[2] for _, line in wait.log.lines] == ["sync 52, run 93"]
+
+
 def test_pages_that_do_not_lead_to_their_end_are_polled_again() -> None:
     wait = Wait(make=sync_waiter)
     end = Page([run_at(3, 93)])

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
+from unittest import mock
 
 import pytest
 import virtual_time
@@ -257,6 +258,8 @@ def test_another_connection_is_not_held() -> None:
         slots = asyncio.Semaphore(100)
         pace.shared_pace("one").hold(30.0)
         await pace.shared_pace("two").turn(slots)
+        own = AiohttpTransport(mock.AsyncMock(), log, conn_id="one", shared=False)  # as of a cancellation
+        await own.pace.turn(slots)
         return loop.time()
 
     assert virtual_time.run(both()) == 0.0
