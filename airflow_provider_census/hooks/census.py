@@ -323,12 +323,9 @@ class CensusHook(Operations, OldMethods, BaseHook):
         """
         if not _aiohttp_transport.cache_info().currsize:  # the import takes longer than a loop may be held
             await asyncio.to_thread(_aiohttp_transport)
+        known, conn_id = vars(self).get("settings"), self.census_conn_id
         transport = _aiohttp_transport()(
-            self._aread_connection,
-            self.log,
-            vars(self).get("settings"),
-            conn_id=self.census_conn_id,
-            shared=shared,
+            self._aread_connection, self.log, known, conn_id=conn_id, shared=shared
         )
         async with transport:
             yield transport

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import http.client
 import os
 import random
 import re
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from airflow_provider_census.api.settings import Settings
 
 E = TypeVar("E", bound=BaseException)
+
+QUOTED = re.compile(r"""\bb(['"]).*(?:\1|$)""", re.DOTALL)
+"""Bytes that an HTTP library quotes."""
 
 STILL_COUNTS = "Cannot read the connection again; what it said before still counts."
 
@@ -122,6 +126,9 @@ def lost_response(
     """Say that no complete response arrived, from the innermost reason that the HTTP library gives."""
     reason = innermost(error)
     said = str(reason).removeprefix("400, message:")  # aiohttp says so of a response that broke off
+    said = QUOTED.sub("…", said).rstrip("^ \n")  # what was sent, of which a quote may be any part
+    if type(reason) in (http.client.BadStatusLine, http.client.UnknownProtocol):
+        said = "the response does not begin as HTTP does"
     said = redact(settings.token, said.encode("utf-8", "replace")).decode("utf-8", "replace")
     words = plain(said).rstrip(".") or type(reason).__name__
     words = re.sub(r"[^/@\s]*@", "***@", words)  # the password of a proxy

@@ -22,7 +22,14 @@ import requests
 from requests.adapters import HTTPAdapter
 from tenacity import Retrying
 from urllib3 import Timeout
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HeaderParsingError,
+    HTTPError,
+    NewConnectionError,
+    ProxyError,
+)
+from urllib3.util.response import assert_header_parsing
 
 from airflow_provider_census.api import encodings, responses
 from airflow_provider_census.api.responses import HTTPResponse
@@ -48,7 +55,8 @@ class FinalResponse(http.client.HTTPResponse):
     Reads the final response, within one deadline: what is left of the timeout when the request has been sent.
 
     ``http.client`` takes an interim response such as 103 for the final one, and its timeout begins anew with
-    every byte. It also guesses the length of a body that says several.
+    every byte. It also guesses the length of a body that says several, and leaves out all headers behind a
+    line that is none, of which ``urllib3`` then logs what they say.
     """
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
@@ -61,6 +69,10 @@ class FinalResponse(http.client.HTTPResponse):
         while self.status < 200 and self.status != HTTPStatus.SWITCHING_PROTOCOLS:
             self.headers = None  # type: ignore[assignment] # it has not begun
             super().begin()
+        try:
+            assert_header_parsing(self.headers)
+        except HeaderParsingError:
+            raise http.client.HTTPException("the response has a header that is none") from None
         lengths = self.headers.get_all("Content-Length", [])
         if len(lengths) + ("Transfer-Encoding" in self.headers) > 1:
             raise http.client.HTTPException("the response says more than one length")

@@ -89,12 +89,19 @@ CLIENTS: ByLoop[Hashable, SharedClient] = WeakKeyDictionary()
 """The clients that are in use, by event loop, and by what they connect to."""
 
 
+class NoCookies(aiohttp.DummyCookieJar):
+    """Keeps no cookie, and reads none: before 3.14.4, ``aiohttp`` logs the name of one that is malformed."""
+
+    def update_cookies_from_headers(self, *_: object) -> None:
+        """Leave the headers as they are."""
+
+
 async def _open_session(ca_bundle: str) -> aiohttp.ClientSession:
     """Open a session; reading the certificate authorities takes too long for the loop itself."""
     context = await asyncio.to_thread(_ssl_context, ca_bundle)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=context, limit=MAX_CONNECTIONS, keepalive_timeout=KEEP_ALIVE),
-        cookie_jar=aiohttp.DummyCookieJar(),
+        cookie_jar=NoCookies(),
         headers={"User-Agent": base.user_agent()},
     )
 
