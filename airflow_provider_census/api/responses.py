@@ -48,6 +48,9 @@ MAX_MESSAGE = 2000
 HEADERS = ("date", "retry-after", "location", "content-encoding")
 """The headers that are read; no other is kept."""
 
+QUOTED_HEADERS = {"location", "content-encoding"}
+"""The headers that a message quotes."""
+
 ERRORS: dict[int, type[CensusApiError]] = {
     401: CensusAuthError,
     403: CensusAuthError,
@@ -85,8 +88,8 @@ class HTTPResponse:
         if status < 200:
             raise ValueError(f"HTTP {status} is not a final status")
         kept = {name: headers[name] for name in HEADERS if name in headers}
-        if "location" in kept:
-            kept["location"] = redact(token, kept["location"].encode("utf-8", "replace")).decode()
+        for name in QUOTED_HEADERS & kept.keys():
+            kept[name] = redact(token, kept[name].encode("utf-8", "replace")).decode("utf-8", "replace")
         if "content-encoding" in kept:
             body = decompress(body, kept["content-encoding"], limit)
         return cls(status, kept, redact(token, body))
@@ -193,7 +196,7 @@ def data_object(body: JsonObject) -> Any:
     """Take ``data``, an object."""
     data = body.get("data")
     if not isinstance(data, dict):
-        raise TypeError(f"data should be an object, it is {_json(data) if 'data' in body else 'missing'}")
+        raise TypeError(f"data should be an object, it is {_shape(data) if 'data' in body else 'missing'}")
     return data
 
 
@@ -201,7 +204,7 @@ def data_list(body: JsonObject) -> Any:
     """Take ``data``, a list."""
     data = body.get("data")
     if not isinstance(data, list):
-        raise TypeError(f"data should be a list, it is {_json(data) if 'data' in body else 'missing'}")
+        raise TypeError(f"data should be a list, it is {_shape(data) if 'data' in body else 'missing'}")
     return data
 
 
@@ -211,7 +214,7 @@ def data_id(keys: tuple[str, ...], body: JsonObject) -> int:
     key = next((key for key in keys if key in data), keys[0])
     number = to_id(data.get(key))
     if number is None:
-        raise TypeError(f"data.{key} should be an id, it is {_json(data.get(key))}")
+        raise TypeError(f"data.{key} should be an id, it is {_shape(data.get(key))}")
     return number
 
 
@@ -271,7 +274,7 @@ def refresh_key_of(body: JsonObject) -> str:
     data = body.get("data")
     key = data.get("refresh_key") if isinstance(data, dict) else body.get("refresh_key")
     if isinstance(key, bool) or not isinstance(key, (int, str)):
-        raise TypeError(f"refresh_key should be a key, it is {_json(key)}")
+        raise TypeError(f"refresh_key should be a key, it is {_shape(key)}")
     return str(key)
 
 
@@ -280,7 +283,7 @@ def refresh_status(body: JsonObject) -> str:
     data = body.get("data")
     status = data.get("status") if isinstance(data, dict) else body.get("status")
     if not isinstance(status, str):
-        raise TypeError(f"status should say how far the refresh is, it is {_json(status)}")
+        raise TypeError(f"status should say how far the refresh is, it is {_shape(status)}")
     return status
 
 
@@ -290,7 +293,7 @@ def record_count(body: JsonObject) -> int:
     data = data[0] if isinstance(data, list) and len(data) == 1 else data
     count = data.get("record_count") if isinstance(data, dict) else data
     if isinstance(count, bool) or not isinstance(count, int):
-        raise TypeError(f"data should be a record_count, it is {_json(count)}")
+        raise TypeError(f"data should be a record_count, it is {_shape(count)}")
     return count
 
 
@@ -328,14 +331,14 @@ def page(body: JsonObject) -> Page[Any]:
                 total=to_id(pagination.get("total_records")),
             )
     if next_url is not None and not isinstance(next_url, str):
-        raise TypeError(f"next should be a URL, it is {_json(next_url)}")
+        raise TypeError(f"next should be a URL, it is {_shape(next_url)}")
     return Page(items, next_url=next_url or None, numbered="next" in body or bool(next_url))
 
 
 def _number(pagination: Mapping[str, Any], key: str) -> int | None:
     value = pagination.get(key)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise TypeError(f"pagination.{key} should be a number, it is {_json(value)}")
+        raise TypeError(f"pagination.{key} should be a number, it is {_shape(value)}")
     return value
 
 
@@ -349,7 +352,7 @@ def _decode(response: HTTPResponse) -> tuple[JsonObject | None, str | None]:
         # UTF-8, as JSON must be: given bytes, json guesses the encoding, and lets half a character through.
         body = DECODER.decode(response.body.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
-        return None, f"the response is not JSON: {_excerpt(response.body)}"
+        return None, f"the response is not JSON: {_excerpt(response.body)}".removesuffix(": ")
     if not isinstance(body, dict):  # as a list may be, without anything around it
         body = {"data": body}
     nesting = response.body.count(b"{") + response.body.count(b"[")
@@ -374,7 +377,11 @@ def _message(body: JsonObject | None) -> str | None:
     words = body.get("message") or body.get("error") or body.get("errors")
     if isinstance(words, str):
         return cut(words, MAX_MESSAGE)
-    return cut(_json(words or body)) if words or body.keys() - {"status"} else "no message"
+    if not words and not body.keys() - {"status"}:
+        return "no message"
+    return cut(
+        _json(words or {key: _shape(value) if key == "data" else value for key, value in body.items()})
+    )
 
 
 def _redirect(response: HTTPResponse) -> str:
@@ -390,10 +397,20 @@ def _redirect(response: HTTPResponse) -> str:
 
 
 def _excerpt(body: bytes) -> str:
-    """Quote the beginning of a text, without tags and line breaks."""
+    """Quote the beginning of a text, without tags and line breaks, nor what may be records."""
     text = body[: 16 * MAX_EXCERPT].decode("utf-8", "replace")
+    text = re.split(r'"data"|^\s*\[', text, maxsplit=1)[0]
     text = re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>", " ", text)
     return plain(text)
+
+
+def _shape(value: object) -> str:
+    """Describe what is not what it should be, but quote no list or object: it may hold records."""
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
+        return f"an object with {', '.join(value) or 'nothing in it'}"
+    return value if isinstance(value, str) else _json(value)
 
 
 def _json(value: object) -> str:
