@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from airflow_provider_census.sandbox import pages
@@ -190,12 +190,15 @@ def match(template: str, path: str) -> dict[str, str] | None:
 
 
 async def body_of(request: Request) -> bytes:
-    """The body of a request; :class:`Refusal` (413) when it is too long."""
+    """The body of a request; :class:`Refusal` (413, 400) when it is too long or breaks off."""
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LONGEST_BODY:
-            raise Refusal(413, f"the body is longer than {LONGEST_BODY} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LONGEST_BODY:
+                raise Refusal(413, f"the body is longer than {LONGEST_BODY} bytes")
+    except ClientDisconnect:
+        raise Refusal(400, "the body breaks off") from None
     return body
 
 

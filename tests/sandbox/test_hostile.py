@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from staging import Caller, Clock
 
-from airflow_provider_census.sandbox import Sandbox
+from airflow_provider_census.sandbox import Sandbox, app
 from airflow_provider_census.sandbox.app import LONGEST_BODY
 
 if TYPE_CHECKING:
@@ -124,6 +125,20 @@ def test_junk_is_no_error_of_the_sandbox(sandbox: Sandbox, junk: bytes) -> None:
     except ConnectionError:
         return
     assert not answered or answered.startswith((b"HTTP/1.1 2", b"HTTP/1.1 4"))
+
+
+@pytest.mark.usefixtures("caller")
+def test_a_caller_that_leaves_amid_a_body_is_no_error_of_the_sandbox(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(app.log, "info", lambda *said: answered.set() if said[3] == 400 else None)
+    token = f"Authorization: Bearer {sandbox.token}"
+    with socket.create_connection((sandbox.host, sandbox.port), timeout=10) as connection:
+        head = f"PATCH /api/v1/syncs/52 HTTP/1.1\r\nHost: x\r\n{token}\r\nContent-Length: 99\r\n\r\n"
+        connection.sendall(head.encode() + b'{"paused":')
+    assert answered.wait(10)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_odd_values_in_a_sync_break_nothing(sandbox: Sandbox, caller: Caller) -> None:
