@@ -379,9 +379,8 @@ def _message(body: JsonObject | None) -> str | None:
         return cut(words, MAX_MESSAGE)
     if not words and not body.keys() - {"status"}:
         return "no message"
-    return cut(
-        _json(words or {key: _shape(value) if key == "data" else value for key, value in body.items()})
-    )
+    shapes = {key: _shape(value) if isinstance(value, (dict, list)) else value for key, value in body.items()}
+    return cut(_json(words or shapes))
 
 
 def _redirect(response: HTTPResponse) -> str:

@@ -4,20 +4,19 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import json
 import re
 import sqlite3
 from collections import Counter
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
 import airflow
 import psutil
 import pytest
-from stand_in import RESET, RESET_IN_BODY, Fault, Received, Server, data, response, says
+from hostile import ROWS
+from leaks import RECORD, SAID, TOKEN, found_in
+from stand_in import Fault, Received, Server, data, response, sends
 
 if airflow.__version__.startswith("2."):
     pytest.skip("it needs an Airflow 3", allow_module_level=True)
@@ -30,120 +29,153 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.airflow
 
-TOKEN = 'secret-token:Zk4/vB7+qH2=mT9"xW5\\cR8&jL3'
-RECORD = {"email": "ada@records.test", "phone": "+1 555 0147", "note": "owes 4711 crowns"}
-
-DAG = """
-from datetime import datetime
-from airflow.sdk import DAG
-from airflow_provider_census.operators.census import CensusTriggerSyncOperator
-from airflow_provider_census.sensors.census import CensusSyncRunSensor
-
-with DAG("secrets", schedule=None, start_date=datetime(2024, 1, 1)):
-    for sync_id, options in {
-        1: {}, 2: {"deferrable": True}, 3: {}, 4: {"deferrable": True}, 5: {"log_rejected_records": 5},
-        6: {}, 7: {"deferrable": True},
-    }.items():
-        sync = CensusTriggerSyncOperator(
-            task_id=f"sync_{sync_id}", sync_id=sync_id, wait_for_completion=True, poll_interval=1, **options
-        )
-        if sync_id == 1:
-            sync >> CensusSyncRunSensor(task_id="sensor", sync_run_id=sync.output, poke_interval=1)
-"""
+FAULTS = list(ROWS.values())
+WAITS = {"worker": (1, 3, 5), "triggerer": (2, 4)}
+"""The syncs whose runs are waited for there; each wait meets its share of the faults."""
 
 FAILS, REJECTS, REFUSED = {3, 4}, {5}, {6, 7}
 
+ASKED = {"worker": 1000, "triggerer": 2000}
+"""From which sync, or run, on each meets its fault once, over the transport of that place."""
 
-def encodings(secret: str) -> set[bytes]:
-    """A text as it is, and as what stores or sends it may write it."""
-    plain = {secret, quote(secret, safe=""), quote(secret), html.escape(secret), json.dumps(secret)[1:-1]}
-    plain |= {json.dumps(each)[1:-1] for each in plain} | {repr(each)[1:-1] for each in plain}
-    found = {each.encode() for each in plain}
-    for before in ("", "x", "Bearer ", ":"):
-        encoded = base64.b64encode((before + secret).encode())
-        whole = encoded[4 * ((len(before) + 2) // 3) : -4]
-        found |= {whole, whole.translate(bytes.maketrans(b"+/", b"-_"))}
-    return found
+DAG = f"""
+import asyncio
+import logging
+from datetime import datetime
 
+from airflow.sdk import DAG, task
+from airflow_provider_census.api import endpoints
+from airflow_provider_census.exceptions import CensusError
+from airflow_provider_census.hooks.census import CensusHook
+from airflow_provider_census.operators.census import CensusTriggerSyncOperator
+from airflow_provider_census.sensors.census import CensusSyncRunSensor
 
-SECRETS = {form: secret for secret in (TOKEN, *RECORD.values()) for form in encodings(secret)}
-TAIL = TOKEN.rpartition("&")[2].encode()
-"""The end of the token, which no encoding but base64 changes."""
+NUMBERS = [*range({len(FAULTS)})] * 2  # again, for on a busy machine a request may not even be sent in time
 
+def report(error):
+    logging.getLogger("airflow.task").error("%r", error, exc_info=error)
 
-def quoting() -> dict[str, Any]:
-    """What Census may say of a token, in each of its texts."""
-    said = f"{TOKEN} | Bearer {TOKEN} | {quote(TOKEN, safe='')} | {html.escape(TOKEN)}"
-    return {"message": f"{said} | {base64.b64encode(f'Bearer {TOKEN}'.encode()).decode()}"}
+with DAG("secrets", schedule=None, start_date=datetime(2024, 1, 1)):
+    for sync_id in range(1, 8):
+        sync = CensusTriggerSyncOperator(
+            task_id=f"sync_{{sync_id}}", sync_id=sync_id, wait_for_completion=True, poll_interval=1,
+            deferrable=sync_id in (2, 4, 7),
+        )
+        if sync_id == 1:
+            sync >> CensusSyncRunSensor(task_id="sensor", sync_run_id=sync.output, poke_interval=1)
+
+    @task
+    def worker():
+        hook = CensusHook("census_impatient")
+        for number in NUMBERS:
+            for operation in (hook.trigger_sync, hook.cancel_sync_run):
+                try:
+                    operation({ASKED["worker"]} + number)
+                except CensusError as error:
+                    report(error)
+
+    @task
+    def triggerer():
+        async def ask():
+            async with CensusHook("census_impatient").aopen() as transport:
+                for number in NUMBERS:
+                    for operation in (endpoints.trigger_sync, endpoints.cancel_sync_run):
+                        try:
+                            await transport.send(operation({ASKED["triggerer"]} + number))
+                        except CensusError as error:
+                            report(error)
+
+        asyncio.run(ask())
+
+    worker()
+    triggerer()
+"""
+
+LIBRARIES = ("urllib3.connectionpool", "aiohttp.client", "aiohttp.internal", "asyncio")
+
+LOCAL_SETTINGS = f"""
+import logging
+from airflow_provider_census.api import retries, triggering
+from airflow_provider_census.api.polling import WaitOptions
+
+def interval(*_, **__):
+    for name in {LIBRARIES}:
+        logging.getLogger(name).debug("%s is at DEBUG", name)
+    return 0.05
+
+retries.backoff = lambda *_, **__: 0.0
+triggering.SEARCH_ATTEMPTS = 2
+WaitOptions.interval = interval
+"""
+"""Every process of Airflow reads this: nobody waits for long, and libraries say that they are at DEBUG."""
+
+RUN = re.compile("/sync_runs/[0-9]+")
 
 
 class Census(Server):
-    """Quotes the token wherever it can; each run is met by every fault first."""
+    """Repeats the token wherever it can, and lets its requests meet every fault; notes which did."""
 
     def __init__(self) -> None:
-        super().__init__(self._answer)
-        self.asked: Counter[str] = Counter()
-        said = quoting()
-        text = json.dumps(said).encode()
-        self.faults: list[bytes | Fault] = [
-            response(said, 503, Retry_After="0"),
-            response(said, 500),
-            RESET_IN_BODY,
-            says(502, text),
-            RESET,
-            response(text + b"!"),
-            response(said, 302, Location=f"http://{quote(TOKEN, safe='')}@elsewhere.test/"),
-            response(text, Content_Encoding="gzip"),
-            says(429, text, Retry_After="0", X_Token=quote(TOKEN)),
-        ]
+        super().__init__()
+        self.asked: Counter[tuple[str, str]] = Counter()
+        self.met: dict[tuple[str, str], set[int]] = {}
 
-    def _answer(self, request: Received) -> bytes | Fault:
+    def respond(self, request: Received) -> tuple[bytes, Fault | None]:
         path = request.target.partition("?")[0].removeprefix("/api/v1")
         number = int(re.sub(r"\D", "", path) or 0)
+        # Of the two, only aiohttp leaves it to HTTP/1.1 that a connection is kept.
+        place = "worker" if "connection" in request.headers else "triggerer"
         with self.lock:
-            self.asked[path] += 1
-            asked = self.asked[path]
+            self.asked[path, place] += 1
+            right, fault = self._right(path, number), self._fault(path, number, place)
+            if fault is not None:
+                operation = path.rpartition("/")[2] if number >= 1000 else "run"
+                self.met.setdefault((place, operation), set()).add(fault)
+        if isinstance(right, Fault):
+            return b"", right
+        return right, None if fault is None else FAULTS[fault].fault(executed=True)
+
+    def _fault(self, path: str, number: int, place: str) -> int | None:
+        """Choose what a request meets: every other poll of a run something, or they would get rare."""
+        asked = self.asked[path, place]
+        if number >= 1000:
+            return number % 1000 if asked == 1 and path.endswith(("trigger", "cancel")) else None
+        waits = WAITS[place]
+        if number not in waits or asked % 2 or not RUN.fullmatch(path):
+            return None
+        fault = waits.index(number) + len(waits) * (asked // 2 - 1)
+        return fault if fault < len(FAULTS) else None
+
+    def _right(self, path: str, number: int) -> bytes | Fault:
         if path.endswith("/trigger"):
-            return (
-                says(401, json.dumps(quoting()).encode())
-                if number in REFUSED
-                else data({"sync_run_id": number})
-            )
+            if number in REFUSED:
+                return response({"message": SAID}, 401, Connection="close")
+            return data({"sync_run_id": number}, Connection="close")
+        if path.endswith("/cancel"):
+            return response({"status": "cancelled", "message": SAID}, Connection="close")
         if path.endswith("/records"):
-            return data(
-                [
-                    {
-                        "record_id": "7",
-                        "status": "rejected",
-                        "status_reason": f"no {TOKEN}",
-                        "record_payload": RECORD,
-                    }
-                ]
-            )
-        if re.fullmatch("/sync_runs/[0-9]+", path):
-            return self._run(number, asked)
+            reason = {"record_id": "7", "status": "rejected", "status_reason": f"no {TOKEN}"}
+            records = data([reason | {"record_payload": RECORD}])
+            return records if self.asked[path, "worker"] == 1 else sends(records[:-2])
+        if RUN.fullmatch(path):
+            return self._run(path, number)
         if re.fullmatch("/syncs/[0-9]+", path):
-            return data({"id": number, "label": f"Sync {TOKEN}", "source_attributes": quoting()})
+            return data({"id": number, "label": f"Sync {SAID}", "source_attributes": {"message": SAID}})
         return data([])
 
-    def _run(self, number: int, asked: int) -> bytes | Fault:
-        if asked <= 2 * len(self.faults) and asked % 2:  # every other poll, or they would get rare
-            # Each of those that wait in the triggerer meets others first, while it is on its worker.
-            return self.faults[(asked // 2 + 2 * number) % len(self.faults)]
-        said = quoting()["message"]
-        run = {"id": number, "sync_id": number, "status": "working", "current_step": said}
-        if asked > 2 * len(self.faults):
+    def _run(self, path: str, number: int) -> bytes:
+        run = {"id": number, "sync_id": number, "status": "working", "current_step": SAID}
+        if any(
+            number in waits and self.asked[path, place] > 2 * len(FAULTS) / len(waits) + 2
+            for place, waits in WAITS.items()
+        ):
             run |= (
-                {"status": "failed", "error_message": said, "error_detail": said}
+                {"status": "failed", "error_message": SAID, "error_detail": SAID}
                 if number in FAILS
                 else {"status": "completed"}
             )
-            run |= {"records_failed": 1} if number in REJECTS else {}
-        return data(run)
-
-
-def found_in(text: bytes) -> list[str]:
-    return [form.decode() for form in (*SECRETS, TAIL) if form in text]
+            run |= {"records_failed": 1, "records_invalid": 1} if number in REJECTS else {}
+        return data(run, Connection="close")
 
 
 def triggers(home: Path, fernet: Fernet) -> str:
@@ -169,15 +201,26 @@ def test_no_secret_is_anywhere(tmp_path: Path) -> None:
     home, dags = tmp_path / "home", tmp_path / "dags"
     home.mkdir()
     dags.mkdir()
+    (home / "config").mkdir()
+    (home / "config" / "airflow_local_settings.py").write_text(LOCAL_SETTINGS)
     (dags / "secrets_dag.py").write_text(DAG)
     key = Fernet.generate_key()
     seen_triggers: set[str] = set()
     seen_arguments: set[str] = set()
     with Census() as census:
-        conn = {"conn_type": "census", "host": census.url, "password": TOKEN, "extra": {"attempts": 2}}
+        conn, impatient = (
+            {
+                "conn_type": "census",
+                "host": census.url,
+                "password": TOKEN,
+                "extra": {"attempts": 1, "timeout": timeout},
+            }
+            for timeout in (1.0, 0.3)
+        )
         lineage = {"type": "file", "log_file_path": str(home / "lineage.jsonl"), "append": True}
         settings = {
             "AIRFLOW_CONN_CENSUS_DEFAULT": json.dumps(conn),
+            "AIRFLOW_CONN_CENSUS_IMPATIENT": json.dumps(impatient),
             "AIRFLOW__CORE__FERNET_KEY": key.decode(),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
             "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "urllib3=DEBUG aiohttp=DEBUG asyncio=DEBUG",
@@ -199,18 +242,25 @@ def test_no_secret_is_anywhere(tmp_path: Path) -> None:
             wait_for("the end of the DAG run", has_ended)
             tasks = airflow.get(f"{path}/dagRuns/run/taskInstances")["task_instances"]
     states = {task["task_id"]: task["state"] for task in tasks}
-    good = {"sync_1", "sensor", "sync_2", "sync_5"}
+    good = {"sync_1", "sensor", "sync_2", "sync_5", "worker", "triggerer"}
     assert states == {name: "success" if name in good else "failed" for name in states}
+    everything = set(range(len(FAULTS)))
+    for place in ("worker", "triggerer"):
+        for operation in ("run", "trigger", "cancel"):
+            assert everything - census.met[place, operation] == set()
     assert "CensusSyncRunTrigger" in "".join(seen_triggers)
     assert "airflow" in "".join(seen_arguments)
     places = {"triggers": "\n".join(seen_triggers).encode(), "arguments": "\n".join(seen_arguments).encode()}
     files = (file for file in home.rglob("*") if file.is_file() and not file.is_symlink())
     places |= {str(file.relative_to(home)): file.read_bytes() for file in files}
+    assert {place: found for place, text in places.items() if (found := found_in(text))} == {}
     for name, held in {
         "airflow.db": (b"secrets_dag.py", b"sync_run_summary", b"***"),
         "lineage.jsonl": (b"COMPLETE",),
-        "": (b"urllib3.connectionpool", b"HTTP 503", b"***"),
+        ".trigger.": [f"{name} is at DEBUG".encode() for name in LIBRARIES],
+        "task_id=sync_1": [f"{name} is at DEBUG".encode() for name in LIBRARIES],
+        "task_id=sync_5": (b"no ***", b"Which records were invalid"),
+        "": (b"urllib3.connectionpool", b"HTTP 500", b"***"),
     }.items():
         text = b"".join(text for place, text in places.items() if name in place)
         assert all(each in text for each in held), "there is what could hold them"
-    assert {place: found for place, text in places.items() if (found := found_in(text))} == {}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from flow_helpers import Log
 from hostile import ROWS, Row, instead, with_body
+from leaks import RECORD, SAID, TOKEN, as_reported, as_shown, everything_logged, found_in
 from stand_in import CLOSE, CensusStandIn, Fault, response
 
 from airflow_provider_census.api import endpoints, retries, triggering, waiters
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from airflow_provider_census.api.flow import Flow
     from airflow_provider_census.api.request import Request
 
-TOKEN = "secret-token:of-the-tests"
 MEMORY = 64 * 1024 * 1024
 """Bytes that a request may take at most: eight times what it may read."""
 
@@ -62,9 +62,28 @@ def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triggering, "SEARCH_ATTEMPTS", 2)
 
 
+@pytest.fixture(autouse=True)
+def nothing_leaks() -> Iterator[None]:
+    """Whatever happens, no library logs the token, in whatever encoding Census repeats it."""
+    with everything_logged() as said:
+        yield
+    assert found_in(said.getvalue().encode("utf-8", "replace")) == []
+
+
+class TalkativeCensus(CensusStandIn):
+    """Repeats the token in all that it says."""
+
+    def _execute(self, *args: Any) -> tuple[int, dict[str, Any]]:
+        status, body = super()._execute(*args)
+        runs = body.get("data", {})
+        for run in runs if isinstance(runs, list) else [runs]:
+            run["current_step"] = SAID
+        return status, body | {"message": SAID}
+
+
 @pytest.fixture
 def census() -> Iterator[CensusStandIn]:
-    with CensusStandIn(token=TOKEN, ends_after=0) as census:
+    with TalkativeCensus(token=TOKEN, ends_after=0) as census:
         yield census
 
 
@@ -129,7 +148,7 @@ def check_words(text: str) -> None:
     """Check that a message can be shown anywhere."""
     assert text.isprintable()
     assert len(text) < 2500
-    assert "of-the-tests" not in text
+    assert found_in(text.encode()) == []
 
 
 @cells
@@ -160,6 +179,7 @@ def test_one_request_reads_the_right_response_or_says_in_time_what_is_wrong(
         assert (int(value["id"]) if operation == "run" else value) == right
         return
     check_words(str(caught.value))
+    assert found_in(as_reported(caught.value)) == []
     assert isinstance(caught.value, row.error)
     assert re.search(row.words, str(caught.value))
     assert retries.outcome_unknown(caught.value)
@@ -286,6 +306,38 @@ def test_no_retry_after_is_heeded_for_long(
     monkeypatch.undo()
     for attempt in (1, 5, 50):
         assert 0.0 <= retries.backoff(attempt, caught.value, rng=random.Random(1)) <= 132.0
+
+
+RECORDS = json.dumps({"status": "success", "data": [{"record_id": 7, "record_payload": RECORD}]}).encode()
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+@pytest.mark.parametrize(
+    "body",
+    [
+        RECORDS[:-1],
+        RECORDS[:-1] + b"!}",
+        RECORDS.replace(b'"success"', b'"error"'),
+        RECORDS.replace(b'"success"', b"500"),
+        RECORDS.replace(b'"data"', b'"message": "no", "data"'),
+        RECORDS.replace(b"[", b"").replace(b"]", b""),
+        RECORDS.partition(b": [")[2][:-2],
+        b"[" + RECORDS.partition(b": [")[2][:-2],
+    ],
+    ids=["broken off", "junk", "error", "status", "message", "object", "bare object", "half a list"],
+)
+def test_no_error_quotes_a_record(
+    census: CensusStandIn, drive: Callable[..., Any], body: bytes, status: int
+) -> None:
+    strike(census, "", Fault("odd", instead(response(body, status, Connection="close"))))
+    try:
+        found = drive(single(endpoints.list_sync_run_records(94, page=1)), 5.0)
+    except CensusError as error:
+        said = as_shown(error)
+    else:
+        assert (status, found[0]["record_payload"]) == (200, RECORD)
+        return
+    assert found_in(said) == []
 
 
 def test_a_list_is_not_read_on_another_host(census: CensusStandIn, drive: Callable[..., Any]) -> None:

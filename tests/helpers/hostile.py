@@ -11,7 +11,9 @@ import time
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from leaks import SAID, TOKEN
 from stand_in import Fault, close_gently, response
 
 from airflow_provider_census.exceptions import CensusApiError, CensusConnectionError, CensusError
@@ -149,7 +151,12 @@ def bomb(wbits: int, megabytes: int = 256) -> bytes:
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n"
+TOLD = SAID.encode()
+"""What repeats the token, wherever there is room for a text."""
+
+FIELD = b"X: %s\r\n" % TOLD
+
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: <%s>; rel=preload\r\n\r\n" % TOLD
 LATE = 0.2
 LOST, API = CensusConnectionError, CensusApiError
 IN_TIME = rf"no response within {LATE:g} s"
@@ -178,13 +185,14 @@ ROWS = {
     "103 for ever": Row(for_ever(b"", HINTS, 0.001), LOST, IN_TIME, LATE),
     "103 and no more": Row(instead(HINTS), LOST),
     # no HTTP
-    "HTTP/0.9": Row(instead(b'{"status": "success", "data": {}}'), LOST),
-    "a page without a head": Row(instead(b"<html>\r\n\r\nlog in</html>"), LOST),
+    "HTTP/0.9": Row(instead(TOLD + b'{"status": "success", "data": {}}'), LOST),
+    "a page without a head": Row(instead(b"<html>%s\r\n\r\nlog in</html>" % TOLD), LOST),
     "bytes": Row(instead(bytes(range(256)) * 40), LOST),
     "another protocol": Row(instead(b"SSH-2.0-OpenSSH_9.9\r\n"), LOST),
-    "HTTP/2": Row(instead(b"HTTP/2 200\r\n\r\n"), LOST),
+    "HTTP/2": Row(instead(b"HTTP/2 200 %s\r\n\r\n" % TOLD), LOST),
+    "a status that is none": Row(instead(b"HTTP/1.1 %s\r\n\r\n" % TOLD), LOST),
     "status 99": Row(instead(b"HTTP/1.1 99 Odd\r\nContent-Length: 0\r\n\r\n"), LOST),
-    "status 999": Row(instead(response(b"", 999, Connection="close")), API, "HTTP 999"),
+    "status 999": Row(instead(response(TOLD, 999, Connection="close")), API, "HTTP 999"),
     # framing
     "Content-Length is too high": Row(with_headers(b"Content-Length: 9999"), LOST),
     "Content-Length is too low": Row(with_headers(b"Content-Length: 5"), CensusError),
@@ -192,33 +200,67 @@ ROWS = {
     "two Content-Lengths": Row(with_headers(b"Content-Length: LENGTH", b"Content-Length: 5"), LOST),
     "a list of Content-Lengths": Row(with_headers(b"Content-Length: LENGTH, LENGTH"), LOST),
     "Content-Length is negative": Row(with_headers(b"Content-Length: -1"), LOST),
-    "Content-Length is no number": Row(with_headers(b"Content-Length: many"), LOST),
+    "Content-Length is no number": Row(with_headers(b"Content-Length: " + TOLD), LOST),
     "Content-Length and chunks": Row(
         with_headers(b"Content-Length: LENGTH", b"Transfer-Encoding: chunked", body=chunks), LOST
     ),
     "chunks": Row(with_headers(b"Transfer-Encoding: chunked", body=chunks)),
-    "a chunk of no length": Row(instead(CHUNKED, b"zz\r\n{}\r\n0\r\n\r\n"), LOST, "", LATE),
+    "a chunk of no length": Row(instead(CHUNKED, TOLD + b"\r\n{}\r\n0\r\n\r\n"), LOST, "", LATE),
     "a chunk of negative length": Row(instead(CHUNKED, b"-5\r\n{}\r\n0\r\n\r\n"), LOST, "", LATE),
     "chunks without an end": Row(
         with_headers(b"Transfer-Encoding: chunked", body=lambda body: chunks(body)[:-5]), LOST
     ),
-    "a length of a chunk for ever": Row(for_ever(CHUNKED, b"1;" + b"x" * 4096), LOST, "", 0.5),
-    "trailers for ever": Row(for_ever(CHUNKED + b"0\r\n", b"X: y\r\n", 0.001), LOST, "", LATE),
+    "a length of a chunk for ever": Row(for_ever(CHUNKED, b"1;" + TOLD * 10), LOST, "", 0.5),
+    # headers
+    "a line that is no header": Row(
+        with_headers(b"X: y", TOLD.replace(b":", b" "), b"Content-Length: LENGTH"), LOST, "header"
+    ),
+    "a header without a name": Row(with_headers(b": " + TOLD, b"Content-Length: LENGTH"), LOST, "header"),
+    "a space in the name of a header": Row(
+        with_headers(b"X y: " + TOLD, b"Content-Length: LENGTH"), LOST, "header"
+    ),
+    "NUL in the name of a header": Row(
+        with_headers(b"X\0: " + TOLD, b"Content-Length: LENGTH"), LOST, "header"
+    ),
+    "a header of many lines": Row(with_headers(b"X: y", *[b"\t" + TOLD] * 9, b"Content-Length: LENGTH")),
+    "odd cookies": Row(
+        with_headers(
+            *[
+                b"Set-Cookie: " + cookie + TOLD
+                for cookie in (b"", b"(=", b"\x7f=", b"x=y; domain=", b"x=y; expires=")
+            ],
+            b"Set-Cookie: (%s)=x" % quote(TOKEN, safe="").encode(),
+            b"Content-Length: LENGTH",
+        )
+    ),
+    "the token in headers that are read": Row(
+        with_headers(
+            *[
+                each + TOLD
+                for each in (b"Date: ", b"Retry-After: ", b"Location: ", b"Content-Type: x/y; charset=")
+            ],
+            b"Content-Length: LENGTH",
+        )
+    ),
+    "the token as an encoding": Row(with_headers(b"Content-Encoding: " + TOLD), LOST, r"encoding '\*\*\* "),
+    "trailers for ever": Row(for_ever(CHUNKED + b"0\r\n", FIELD, 0.001), LOST, "", LATE),
     # too much, too slow
-    "ten thousand headers": Row(before(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 10_000), LOST),
-    "a header of a megabyte": Row(before(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 2**20 + b"\r\n"), LOST),
-    "headers for ever": Row(for_ever(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 100), LOST, "", 0.5),
-    "headers that drip": Row(for_ever(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", 0.02), LOST, IN_TIME, LATE),
+    "ten thousand headers": Row(before(b"HTTP/1.1 200 OK\r\n" + FIELD * 10_000), LOST),
+    "a header of a megabyte": Row(before(b"HTTP/1.1 200 OK\r\nX: " + TOLD * 4000 + b"\r\n"), LOST),
+    "headers for ever": Row(for_ever(b"HTTP/1.1 200 OK\r\n", FIELD * 100), LOST, "", 0.5),
+    "headers that drip": Row(for_ever(b"HTTP/1.1 200 OK\r\n", FIELD, 0.02), LOST, IN_TIME, LATE),
     "a status that drips": Row(for_ever(b"HTTP/1.1 200 ", b"O", 0.02), LOST, IN_TIME, LATE),
     "a body that drips": Row(
         for_ever(response(b"", Content_Length="99999"), b" ", 0.02), LOST, IN_TIME, LATE
     ),
     "chunks that drip": Row(for_ever(CHUNKED, b"1\r\n \r\n", 0.02), LOST, IN_TIME, LATE),
     "a body for ever": Row(for_ever(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65536), API, "longer than 8 MiB"),
-    "an error page for ever": Row(for_ever(b"HTTP/1.1 500 Oh\r\n\r\n", b"x" * 65536), API, "HTTP 500: x"),
+    "an error page for ever": Row(
+        for_ever(b"HTTP/1.1 500 Oh\r\n\r\n", TOLD * 200), API, r"HTTP 500: \*\*\* \|"
+    ),
     "an error page that drips": Row(for_ever(b"HTTP/1.1 500 Oh\r\n\r\n", b"x", 0.02), LOST, IN_TIME, LATE),
     "a redirect for ever": Row(
-        for_ever(b"HTTP/1.1 302 x\r\nLocation: http://x.test/\r\n\r\n", b"x" * 65536), API, "redirected"
+        for_ever(b"HTTP/1.1 302 x\r\nLocation: http://x.test/\r\n\r\n", TOLD * 200), API, "redirected"
     ),
     "a redirect that drips": Row(
         for_ever(b"HTTP/1.1 302 x\r\nLocation: http://x.test/\r\n\r\n", b"x", 0.02), API, "redirected"
@@ -283,5 +325,7 @@ ROWS = {
     "redirected to a file": redirect("file:///etc/passwd", 307),
     "redirected to a script": redirect("javascript:alert(1)", 308),
     "redirected to nowhere": redirect("", 303),
-    "redirected with the token": redirect("http://secret-token:of-the-tests@x.test/"),
+    "redirected with the token": redirect(f"http://{quote(TOKEN, safe='')}@x.test/{quote(SAID)}"),
+    "redirected to the token": redirect(f"http://{quote(TOKEN, safe='')}/{quote(SAID)}"),
+    "redirected to a scheme of the token": redirect(f"{SAID}://x.test/"),
 }
