@@ -42,6 +42,9 @@ MAX_ERROR_BODY = 64 * 1024
 BODY_LIMITS = {2: MAX_BODY + 1, 3: 0}
 """Bytes that are read of a body, by the first digit of the status; of others :data:`MAX_ERROR_BODY`."""
 
+MAX_VALUES = 500_000
+"""Values that JSON may have, roughly: eight MiB of empty lists would hold an event loop for seconds."""
+
 MAX_MESSAGE = 2000
 """Characters of Census' own words that an error message quotes."""
 
@@ -348,6 +351,9 @@ def _decode(response: HTTPResponse) -> tuple[JsonObject | None, str | None]:
         return None, f"the response is longer than {MAX_BODY // 1024**2} MiB"
     if not response.body.strip():
         return None, "the response has no body"
+    nesting = response.body.count(b"{") + response.body.count(b"[")
+    if nesting + response.body.count(b",") > MAX_VALUES:
+        return None, f"the response has more than {MAX_VALUES} values"
     try:
         # UTF-8, as JSON must be: given bytes, json guesses the encoding, and lets half a character through.
         body = DECODER.decode(response.body.decode("utf-8-sig", "replace"))
@@ -355,7 +361,6 @@ def _decode(response: HTTPResponse) -> tuple[JsonObject | None, str | None]:
         return None, f"the response is not JSON: {_excerpt(response.body)}".removesuffix(": ")
     if not isinstance(body, dict):  # as a list may be, without anything around it
         body = {"data": body}
-    nesting = response.body.count(b"{") + response.body.count(b"[")
     # Else there is nothing to replace, which is seldom, and a poll is cheaper without.
     if nesting > MAX_DEPTH or any(sign in response.body for sign in (rb"\u", b"\x7f", b"\xc2")):
         body = storable(body)

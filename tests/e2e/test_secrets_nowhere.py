@@ -259,7 +259,7 @@ def test_no_secret_is_anywhere(tmp_path: Path) -> None:
         "lineage.jsonl": (b"COMPLETE",),
         ".trigger.": [f"{name} is at DEBUG".encode() for name in LIBRARIES],
         "task_id=sync_1": [f"{name} is at DEBUG".encode() for name in LIBRARIES],
-        "task_id=sync_5": ("rejected: 1 ×".encode(), b"Which records were invalid"),
+        "task_id=sync_5": (b"rejected: 1 \xc3\x97 rejected", b"Which records were invalid"),
         "": (b"urllib3.connectionpool", b"HTTP 500", b"***"),
     }.items():
         text = b"".join(text for place, text in places.items() if name in place)

@@ -302,6 +302,8 @@ ROWS = {
     "NUL": Row(with_body(lambda body: b"\0" + body), API, "not JSON"),
     "NUL in a text": Row(with_data('"current_step": "a\\u0000b", ')),
     "half a character": Row(with_data('"current_step": "a\\ud83d", ')),
+    "millions of lists": Row(with_data('"x": [' + "[]," * 2_700_000 + "0], "), API, "values"),
+    "millions of numbers": Row(with_data('"x": [' + "1," * 4_000_000 + "0], "), API, "values"),
     "deep JSON": Row(with_body(lambda body: b"[" * 100_000), API, "not JSON"),
     "a deep field": Row(with_data('"x": ' + "[" * 500 + "]" * 500 + ", ")),
     "doubled keys": Row(with_data('"id": 4711, "sync_run_id": 4711, "status": "failed", ')),
