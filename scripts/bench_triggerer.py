@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
 import psycopg2
-from chaos import Programs, database, postgresql_programs, shared_secrets
+from chaos_airflow import Programs, database, postgresql_programs, shared_secrets
 from demo import Stopped, forget, stop
 from real_airflow import LOOPBACK, SIGNALS, ProgramError, environment, free_ports, members, say, wait_for
 

@@ -16,19 +16,18 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import chaos
 import psycopg2
-from chaos import SETTINGS, Chaos, await_that, expect, kill, name_of, show_logs
-from demo import Stopped, forget, stop
-from real_airflow import LOOPBACK, SIGNALS, ProgramError, free_ports, members, say, wait_for
+from chaos import STARTED_502
+from chaos_airflow import SETTINGS, Chaos, await_that, expect, kill, name_of, play, postgresql_programs
+from real_airflow import LOOPBACK, free_ports, members, say, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 DAG_ID = "many_machines"
 SENSORS = ("poke", "reschedule", "deferrable")
@@ -63,35 +62,17 @@ NO_REDIS = """
 
 
 def main() -> int:
-    for number in SIGNALS:
-        signal.signal(number, stop)
     if not is_installed():
         print(NO_REDIS, file=sys.stderr, flush=True)
         return chaos.main()
-    home = Path(tempfile.mkdtemp(prefix="census-chaos-"))
-    machines = Machines(home, settings=CELERY)
-    try:
-        with machines.census, machines.programs:
-            machines.start(DAG_ID)
-            machines.faults()
-            machines.by_hand()
-            machines.check_that_nothing_came_late()
-    except ProgramError as error:
-        say(f"FAILED: {error}")
-        show_logs(home, machines)
-        return 1
-    except Stopped as stopped:
-        forget(home)
-        say("Stopped.")
-        return stopped.exit_code
-    forget(home)
-    say("Done: no sync was lost, none was run twice, none cancelled but by hand.")
-    return 0
+    machines = Machines(Path(tempfile.mkdtemp(prefix="census-chaos-")), settings=CELERY)
+    done = "no sync was lost, none was run twice, none cancelled but by hand."
+    return play(machines, machines.play, done)
 
 
 def is_installed() -> bool:
     """Tell whether Redis and PostgreSQL are here; install them if that is possible."""
-    if shutil.which("redis-server") is None or chaos.postgresql_programs() is None:
+    if shutil.which("redis-server") is None or postgresql_programs() is None:
         say("Installing Redis and PostgreSQL")
         as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": False}
@@ -109,11 +90,17 @@ def is_installed() -> bool:
         for command in (["apt-get", "-qq", "update"], [*install, *packages]):
             if shutil.which([*as_root, *command][0]) is not None:
                 subprocess.run([*as_root, *command], **quiet)  # type: ignore[call-overload]
-    return shutil.which("redis-server") is not None and chaos.postgresql_programs() is not None
+    return shutil.which("redis-server") is not None and postgresql_programs() is not None
 
 
 class Machines(Chaos):
     """An Airflow of two workers, two triggerers and two schedulers."""
+
+    def play(self) -> None:
+        self.start()
+        self.faults()
+        self.by_hand()
+        self.check_that_nothing_came_late()
 
     def start(self, dag_id: str = DAG_ID) -> None:
         (self.broker_port,) = free_ports(1)
@@ -165,7 +152,7 @@ class Machines(Chaos):
     def faults(self) -> None:
         """Seventeen syncs at once; then one part after the other goes wrong."""
         self.census.plans |= {ON_WORKER[0]: [self.census.hold(ON_WORKER[0])]}
-        self.census.plans |= {sync: [chaos.STARTED_502] for sync in (ON_WORKER[1], IN_TRIGGERER[1])}
+        self.census.plans |= {sync: [STARTED_502] for sync in (ON_WORKER[1], IN_TRIGGERER[1])}
         say(f"{len(ALL)} syncs: on workers, deferred, by sensors in all modes, and by event")
         self.run_dag(DAG_ID)
         await_that("a sync that is started without a response", lambda: self.census.held == {ON_WORKER[0]})
@@ -208,16 +195,13 @@ class Machines(Chaos):
         self.freeze_worker()
         self.end(ALL)
         self.await_end(DAG_ID)
-        self.check_all()
+        self.check(DAG_ID, ALL, {"on_worker": ON_WORKER, "in_triggerer": IN_TRIGGERER})
+        await_that("the DAG that the event starts", lambda: self.dag_runs("by_event") == {"success"})
 
     def kill_worker(self, host: str, when: str) -> None:
         say(f"  kill -9 {host} with all of its tasks, {when}; a new one")
         kill(self.workers[host], signal.SIGKILL)
         self.launch_worker(host)
-
-    def pause(self, seconds: float) -> None:
-        over = time.monotonic() + seconds
-        wait_for("the end of the outage", lambda: time.monotonic() > over)
 
     def cut_connections(self) -> int:
         folder = str(self.home / "postgresql")
@@ -265,29 +249,6 @@ class Machines(Chaos):
         for process in processes:
             process.resume()
         self.pause(10.0)
-
-    def check_all(self) -> None:
-        """Every task succeeded, with the one run of its sync; the event started its DAG."""
-        tasks, runs = self.tasks(DAG_ID), self.runs(ALL)
-        states = Counter(task["state"] for task in tasks)
-        say(f"  Airflow: {dict(states)}. Census: {len(runs)} runs, {len(self.census.cancels)} cancels")
-        tries = [f"{name_of(task)} {task['try_number']}" for task in tasks if task["try_number"] > 1]
-        say(f"  Tries, where it took more than one: {', '.join(tries) or 'none'}")
-        expect(set(states) == {"success"}, "not all tasks are a success")
-        expect(Counter(run.sync_id for run in runs) == Counter(ALL), f"not one run for each sync: {runs}")
-        expect(not self.census.cancels, f"the runs {self.census.cancels} were cancelled")
-        by_sync = {run.sync_id: run.id for run in runs}
-        self.check_values(tasks, "on_worker", [by_sync[sync] for sync in ON_WORKER])
-        self.check_values(tasks, "in_triggerer", [by_sync[sync] for sync in IN_TRIGGERER])
-        await_that("the DAG that the event starts", lambda: self.dag_runs("by_event") == {"success"})
-
-    def check_values(self, tasks: Sequence[Mapping[str, Any]], task_id: str, wanted: Sequence[int]) -> None:
-        for task in tasks:
-            if task["task_id"] == task_id:
-                path = f"{chaos.task_path(task)}/xcomEntries/return_value?map_index={task['map_index']}"
-                value = int((self.airflow.get(path) or {})["value"])
-                right = wanted[task["map_index"]]
-                expect(value == right, f"{name_of(task)} returned {value}, not {right}")
 
     def dag_runs(self, dag_id: str) -> set[str]:
         found = self.airflow.get(f"/api/v2/dags/{dag_id}/dagRuns") or {"dag_runs": []}

@@ -16,7 +16,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from chaos import SETTINGS, Chaos, expect, show_logs
+from chaos_airflow import SETTINGS, Chaos, expect, show_logs
 from demo import Stopped, forget, stop
 from real_airflow import SIGNALS, ProgramError, say, wait_for
 
@@ -69,7 +69,7 @@ def failed(syncs: range, settings: dict[str, str]) -> int:
             expect(states.total() == len(syncs), "not all tasks ended")
             return states.total() - states["success"]
     except ProgramError:
-        show_logs(home, part)
+        show_logs(part)
         raise
     finally:
         forget(home)

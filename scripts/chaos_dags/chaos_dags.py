@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
-"""The DAGs of ``make chaos-local``; what they start is known to ``chaos.py``."""
+"""The DAGs of ``make chaos-local``; what they start is known to ``chaos.py`` and ``chaos_airflow.py``."""
 
 from __future__ import annotations
 

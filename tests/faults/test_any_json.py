@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from chaos import Programs, database, postgresql_programs
+from chaos_airflow import Programs, database, postgresql_programs
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from stand_in import Received, Server, data
