@@ -50,3 +50,16 @@ def test_the_dashboard_shows_all_that_is_sent_and_nothing_else(sent: set[str]) -
 def test_the_page_names_what_is_sent(sent: set[str]) -> None:
     named = {name for name in METRIC.findall((DOCS / "scale.md").read_text()) if not name.endswith("_")}
     assert named <= sent | OF_AIRFLOW
+
+
+def test_a_share_is_shown_of_runs_none_of_which_ended_in_some_way() -> None:
+    """A metric that was never sent is no 0 in PromQL: what is computed with it is shown nowhere."""
+    computed = [
+        target["expr"]
+        for panel in DASHBOARD["panels"]
+        for target in panel["targets"]
+        if " / " in target["expr"]
+    ]
+    assert computed
+    for expr in computed:
+        assert expr.count("increase(") == expr.count(" or vector(0)") > 0
