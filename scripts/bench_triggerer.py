@@ -58,7 +58,7 @@ ROWS = {
 def main() -> int:
     for number in SIGNALS:
         signal.signal(number, stop)
-    others, waits = Path(sys.argv[1]), int(sys.argv[2])
+    others, waits = Path(sys.argv[1]).absolute(), int(sys.argv[2])
     home = Path(tempfile.mkdtemp(prefix="census-bench-"))
     try:
         with Programs(home) as programs:
