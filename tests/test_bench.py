@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_census.api.endpoints import get_sync_run
+from airflow_provider_census.api.responses import HTTPResponse, parse
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -34,3 +37,14 @@ def test_the_table_in_the_documentation_is_that_of_the_simulation(simulation: An
 
 def test_the_table_of_many_waits_is_that_of_the_rule(simulation: Any) -> None:
     assert simulation.table_of_many() in (ROOT / "docs" / "scale.md").read_text()
+
+
+def test_the_census_of_the_bench_answers_with_the_run_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A poll of which another run comes back is a failed poll, and costs more."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    bench_server = importlib.import_module("bench_server")
+    head, _, body = bench_server.working(7).partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert parse(get_sync_run(7), HTTPResponse(200, {}, body)).value["id"] == 7

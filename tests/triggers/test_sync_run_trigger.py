@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 import requests
@@ -162,6 +163,19 @@ def test_the_last_poll_does_not_hang(census: Sandbox, monkeypatch: pytest.Monkey
     monkeypatch.setattr(base, "adrive", hang)
     monkeypatch.setattr(base, "LAST_POLL", 0.001)
     assert event_of(CensusSyncRunTrigger(94, deadline=LONG_AGO))["event"] == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("resumed", "lines"), [({}, 1), ({"started": LONG_AGO}, 0)], ids=["here", "on a worker"]
+)
+def test_how_far_the_run_is_at_first_is_logged_where_the_wait_began(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch, resumed: dict[str, float], lines: int
+) -> None:
+    log = mock.Mock()
+    monkeypatch.setattr(CensusSyncRunTrigger, "log", log)
+    event_of(CensusSyncRunTrigger(start(57), deadline=LONG_AGO, **resumed))  # type: ignore[arg-type]
+    assert polls(census) == 1
+    assert log.info.call_count == lines
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
