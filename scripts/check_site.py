@@ -1,18 +1,26 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file at the root of the project.
 # SPDX-License-Identifier: Apache-2.0
 """
-The last step of ``make docs``: every link of the site leads somewhere, and it loads nothing from elsewhere.
+The last step of ``make docs``: links lead somewhere, nothing is loaded from elsewhere, no page is too wide.
 
-Links to other sites are not followed, for a build asks no network.
+Links to other sites are not followed, for a build asks no network. Widths need Chromium.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from playwright.sync_api import sync_playwright
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WIDTHS = (390, 1400)
+TOO_WIDE = """() => [...document.querySelectorAll("html, article .table-wrapper")]
+    .filter(each => each.scrollWidth > each.clientWidth + 1)
+    .map(each => each.textContent.trim().replace(/\\s+/g, " ").slice(0, 40))"""
 LOADS = {("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src"), ("source", "srcset")}
 
 
@@ -37,6 +45,22 @@ class Page(HTMLParser):
                 self.loads.append(given[name])
 
 
+def too_wide(pages: list[Path]) -> list[str]:
+    """Tell which pages, or tables in them, are wider than a phone or a screen."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        print("*** NOT CHECKED for width: there is no Chromium. ***", file=sys.stderr)
+        return []
+    faults = []
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=browser) as chromium:
+        for width in WIDTHS:
+            tab = chromium.new_page(viewport={"width": width, "height": 900})
+            for path in pages:
+                tab.goto(path.as_uri(), wait_until="domcontentloaded")
+                faults += [f"{path.name}: wider than {width}: {what}" for what in tab.evaluate(TOO_WIDE)]
+    return faults
+
+
 def main() -> None:
     site = Path(sys.argv[1]).resolve()
     pages = {path: Page(path) for path in site.rglob("*.html")}
@@ -56,6 +80,7 @@ def main() -> None:
     for style in site.rglob("*.css"):
         if "url(http" in style.read_text().replace("'", "").replace('"', ""):
             faults.append(f"{style.name}: loads from elsewhere")
+    faults += too_wide(sorted(pages))
     if faults:
         sys.exit("\n".join(sorted(set(faults))))
     print(f"All {links} links of {len(pages)} pages lead somewhere, and nothing is loaded from elsewhere.")
