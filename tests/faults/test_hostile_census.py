@@ -59,7 +59,7 @@ def place(request: pytest.FixtureRequest) -> str:
 def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "backoff", lambda *_, **__: 0.0)
     monkeypatch.setattr(WaitOptions, "interval", lambda *_, **__: 0.0)
-    monkeypatch.setattr(triggering, "SEARCH_ATTEMPTS", 2)
+    monkeypatch.setattr(triggering, "SEARCH_ATTEMPTS", 4)
 
 
 @pytest.fixture(autouse=True)
@@ -251,6 +251,17 @@ def test_a_lost_run_is_found_whatever_its_time(
         return json.dumps(answer).encode()
 
     check_lost_run_is_found(census, drive, with_body(dated))
+
+
+def test_a_run_of_another_sync_is_not_taken_for_the_lost_one(
+    census: CensusStandIn, drive: Callable[..., Any]
+) -> None:
+    def foreign(body: bytes) -> bytes:
+        answer = json.loads(body)
+        answer["data"].insert(0, {**answer["data"][0], "id": 99_999, "sync_id": 53})
+        return json.dumps(answer).encode()
+
+    check_lost_run_is_found(census, drive, with_body(foreign))
 
 
 @pytest.mark.parametrize("date", DATES, ids=repr)
