@@ -275,6 +275,14 @@ def test_fifty_faults_of_a_kind_start_fifty_runs(error: CensusError, executed: b
         assert len(census.ours) == number
 
 
+def test_only_so_many_own_runs_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triggering, "MAX_OWNED_RUNS", 3)
+    census, owned = Census(Clock()), set[int]()
+    for _ in range(10):
+        trigger(census, owned_run_ids=owned)
+    assert owned == set(census.ours[-3:])
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
 def test_a_refusal_is_final(status: int) -> None:
     census = Census(Clock(), faults=[Fault(api_error(status))])
