@@ -146,8 +146,11 @@ def raw_deflate(body: bytes) -> bytes:
 
 
 def bomb(wbits: int, megabytes: int = 256) -> bytes:
+    """Compress blanks: each megabyte but the first is the same bytes. Nobody reads as far as the end."""
     packer = zlib.compressobj(9, zlib.DEFLATED, wbits)
-    return b"".join(packer.compress(b" " * 2**20) for _ in range(megabytes)) + packer.flush()
+    first = packer.compress(b" " * 2**20) + packer.flush(zlib.Z_FULL_FLUSH)
+    again = packer.compress(b" " * 2**20) + packer.flush(zlib.Z_FULL_FLUSH)
+    return first + again * (megabytes - 1)
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
