@@ -5,6 +5,9 @@ PYTHON ?= python3
 # Handed to pytest: make test ARGS="-k sensor -x"
 ARGS ?=
 
+# Else each process of the tests, of which Airflow alone has hundreds, compiles all of ours again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Four at a time on two cores, for tests wait as much as they work.
 PYTEST := -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 

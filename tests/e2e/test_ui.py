@@ -46,6 +46,7 @@ def airflow3(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
     warehouse = {"conn_type": "sqlite", "host": str(home / "warehouse.db")}
     settings = {
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # seconds; they do not change
         "AIRFLOW_CONN_WAREHOUSE": json.dumps(warehouse),
     }
     with standalone(home, EXAMPLES, settings) as airflow:
