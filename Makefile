@@ -8,8 +8,8 @@ ARGS ?=
 # Else each process of the tests, of which Airflow alone has hundreds, compiles all of ours again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Four at a time on two cores, for tests wait as much as they work.
-PYTEST := -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+# Three at a time on two cores, for tests wait as much as they work.
+PYTEST := -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The Airflows that are tested besides 3.3, and the Pythons that each of them runs on: the first that is here
 # tests it. The order is such that all together take as many Pythons as there are.

@@ -51,6 +51,9 @@ from airflow_provider_census.api import versions  # noqa: E402
 from airflow_provider_census.sandbox import Sandbox  # noqa: E402
 from airflow_provider_census.utils import early_resume  # noqa: E402
 
+LONGEST = ("tests/e2e/", "tests/transports/", "tests/test_cli.py", "tests/test_examples.py")
+"""What is begun with, so that no process waits for another one in the end."""
+
 THREADS_OF_AIRFLOW = ("InProcessExecutionAPI", "AnyIO worker")
 """Those in which ``dag.test()`` has the API of the tasks: none of our code, but most of the work."""
 
@@ -89,11 +92,11 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs more of Airflow than its modules, and begin with what takes longest: the browser."""
+    """Mark what needs more of Airflow than its modules, and begin with what takes longest."""
     for item in items:
         if not {"airflow_db", "browser"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("airflow")
-    items.sort(key=lambda item: "browser" not in getattr(item, "fixturenames", ()))
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

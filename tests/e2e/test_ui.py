@@ -350,7 +350,7 @@ def test_the_log_of_a_wait_tells_how_far_the_run_is(
     trigger(page, airflow3, "log-wait", sync_id)
     expect(page.get_by_text("Deferred", exact=True).first).to_be_visible(timeout=RUN_LIMIT)
     open_task(page, airflow3, "log-wait")
-    for words in ("Nightly contacts → user", " %, ", " of 1000 records, for ", " left, "):
+    for words in ("Started: Nightly contacts → user", " %, ", " of 1000 records, for ", " left, "):
         line = page.get_by_text(words).last
         expect(line).to_be_visible(timeout=RUN_LIMIT)
         assert is_in_view(line, words), f"{words!r} is beyond the edge"

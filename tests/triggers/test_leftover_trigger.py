@@ -32,6 +32,15 @@ LIMIT = 90.0
 """Seconds within which a triggerer, on a busy machine, is to have come to anything."""
 
 
+PATIENT = f"""
+from airflow.__main__ import main
+from airflow_provider_census.triggers import census
+census.STATE_TIMEOUT = {LIMIT}
+main()
+"""
+"""A command of Airflow that has time to tell the state of a task, also on a busy machine."""
+
+
 @pytest.fixture
 def triggerer(airflow_db: str, tmp_path: Path) -> Iterator[Callable[[], Path]]:
     """Start a triggerer on the database of the tests; its log."""
@@ -39,7 +48,7 @@ def triggerer(airflow_db: str, tmp_path: Path) -> Iterator[Callable[[], Path]]:
     with contextlib.ExitStack() as stack:
 
         def start() -> Path:
-            command = [str(Path(sys.executable).parent / "airflow"), "triggerer", "--skip-serve-logs"]
+            command = [sys.executable, "-c", PATIENT, "triggerer", "--skip-serve-logs"]
             output = stack.enter_context(log.open("wb"))
             process = subprocess.Popen(command, stdout=output, stderr=output, env=dict(os.environ))
             stack.callback(process.wait)
