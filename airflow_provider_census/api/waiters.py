@@ -197,9 +197,7 @@ class RunWaiter(Waiter[T]):
         if status not in sync_runs.RUNNING and status != self._unknown:
             self._unknown = status
             self._log.warning(
-                "Status %r, which this release does not know; taken for running: %s",
-                plain(status),
-                title,
+                "Status %r, which this release does not know; taken for running: %s", plain(status), title
             )
         self._log.info("%s · %s", wording.progress(run, now), title)
         return False
