@@ -10,7 +10,6 @@ import gc
 import json
 import os
 import random
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_census.api.flow import Flow
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 RUN = {"id": 94, "sync_id": 52, "status": "working", "records_processed": 7}
 
 
@@ -39,15 +40,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         conn = {"conn_type": "census", "host": server.url, "password": "token-of-tests"}
         monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(conn))
         yield server
-
-
-@pytest.fixture(autouse=True)
-def untraced() -> Iterator[None]:
-    """Measure no coverage: what runs so often is covered elsewhere, and takes three times as long with it."""
-    trace = sys.gettrace()
-    sys.settrace(None)
-    yield
-    sys.settrace(trace)
 
 
 def open_files() -> int:
