@@ -47,7 +47,7 @@ BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 help:
 	@echo 'make demo         a sync through a real Airflow against a local Census; KEEP=1 leaves the UI up'
 	@echo 'make check        lint, and the tests that need no running Airflow; two minutes'
-	@echo 'make test         all tests on Airflow 3.3, in a browser, too, and their coverage; ten minutes'
+	@echo 'make test         all tests on Airflow 3.3, in a browser, too, and their coverage; a quarter of an hour'
 	@echo 'make test-2.11    the same on Airflow 2.11, without the coverage; also test-3.0, test-3.1 and test-3.2'
 	@echo 'make test-lowest  some tests with the lowest versions that are allowed, on Airflow 2.11; three minutes'
 	@echo 'make test-matrix  the tests on Airflow 2.11, 3.0, 3.1, 3.2 and 3.3, one after the other'
