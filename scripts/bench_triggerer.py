@@ -62,7 +62,7 @@ def main() -> int:
     home = Path(tempfile.mkdtemp(prefix="census-bench-"))
     try:
         with Programs(home) as programs:
-            results = measure_all(programs, others, waits)
+            measure_all(programs, others, waits)
     except ProgramError as error:
         say(f"FAILED: {error}; the logs are in {home}")
         return 1
@@ -70,11 +70,10 @@ def main() -> int:
         forget(home)
         return stopped.exit_code
     forget(home)
-    print(table(results, waits))
     return 0
 
 
-def measure_all(programs: Programs, others: Path, waits: int) -> dict[str, dict[str, float]]:
+def measure_all(programs: Programs, others: Path, waits: int) -> None:
     postgresql = postgresql_programs()
     if postgresql is None:
         raise ProgramError("PostgreSQL is not installed here; on Debian: apt-get install postgresql")
@@ -89,7 +88,7 @@ def measure_all(programs: Programs, others: Path, waits: int) -> dict[str, dict[
             programs.env |= settings(where, waits)
             programs.run("migrate", ["airflow", "db", "migrate"])
             programs.run("dags", ["airflow", "dags", "reserialize"])
-            results = {}
+            results: dict[str, dict[str, float]] = {}
             for kind in KINDS:
                 try:
                     results[kind] = measure(
@@ -99,7 +98,9 @@ def measure_all(programs: Programs, others: Path, waits: int) -> dict[str, dict[
                     if kind == "ours":  # what the others are compared with
                         raise
                     say(f"  *** NOT MEASURED: {kind}: {error}")
-            return results
+                else:
+                    # Five thousand waits take an hour, and somebody may have only half of it.
+                    say(table(results, waits))
         finally:
             api.kill()
 
