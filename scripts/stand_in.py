@@ -145,9 +145,9 @@ CLOSE = Fault("closed", lambda connection, right: None)
 
 
 def _end(connection: socket.socket) -> None:
+    """End what a thread waits for, who closes it: else that may be waiting for another one with its number."""
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-    connection.close()
 
 
 class Listener(ABC):
@@ -162,6 +162,7 @@ class Listener(ABC):
         self.connections = 0
         self.lock = threading.RLock()
         self._listening: socket.socket | None = None
+        self._accepting: threading.Thread | None = None
         self._open: list[socket.socket] = []
         self.listen()
 
@@ -179,16 +180,19 @@ class Listener(ABC):
         with self.lock:
             if self._listening is not None:
                 return
-            self._listening = socket.create_server((LOOPBACK, self.port), backlog=128)
-            self.port = self._listening.getsockname()[1]
-        threading.Thread(target=self._accept, args=(self._listening,), daemon=True).start()
+            listening = self._listening = socket.create_server((LOOPBACK, self.port), backlog=128)
+            self.port = listening.getsockname()[1]
+            self._accepting = threading.Thread(target=self._accept, args=(listening,), daemon=True)
+            self._accepting.start()
 
     def refuse(self) -> None:
         """Refuse connections from now on; those that are open stay."""
         with self.lock:
             listening, self._listening = self._listening, None
-        if listening is not None:
+            accepting = self._accepting
+        if listening is not None and accepting is not None:
             _end(listening)
+            accepting.join()
 
     def hang_up(self) -> None:
         """Break the connections that are open."""
@@ -198,7 +202,7 @@ class Listener(ABC):
             _end(connection)
 
     def _accept(self, listening: socket.socket) -> None:
-        with suppress(OSError):
+        with suppress(OSError), listening:
             while True:
                 connection, _ = listening.accept()
                 with self.lock:
