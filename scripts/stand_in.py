@@ -145,7 +145,7 @@ CLOSE = Fault("closed", lambda connection, right: None)
 
 
 def _end(connection: socket.socket) -> None:
-    """End what a thread waits for, who closes it: else that may be waiting for another one with its number."""
+    """End what a thread waits for, and closes: else it may come to wait for another one of that number."""
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
@@ -161,6 +161,7 @@ class Listener(ABC):
         self.port = 0
         self.connections = 0
         self.lock = threading.RLock()
+        self._sockets = threading.Lock()
         self._listening: socket.socket | None = None
         self._accepting: threading.Thread | None = None
         self._open: list[socket.socket] = []
@@ -177,7 +178,7 @@ class Listener(ABC):
 
     def listen(self) -> None:
         """Take connections, again if it did before."""
-        with self.lock:
+        with self._sockets:
             if self._listening is not None:
                 return
             listening = self._listening = socket.create_server((LOOPBACK, self.port), backlog=128)
@@ -187,7 +188,7 @@ class Listener(ABC):
 
     def refuse(self) -> None:
         """Refuse connections from now on; those that are open stay."""
-        with self.lock:
+        with self._sockets:
             listening, self._listening = self._listening, None
             accepting = self._accepting
         if listening is not None and accepting is not None:
@@ -196,7 +197,7 @@ class Listener(ABC):
 
     def hang_up(self) -> None:
         """Break the connections that are open."""
-        with self.lock:
+        with self._sockets:
             ending, self._open = self._open, []
         for connection in ending:
             _end(connection)
@@ -205,7 +206,7 @@ class Listener(ABC):
         with suppress(OSError), listening:
             while True:
                 connection, _ = listening.accept()
-                with self.lock:
+                with self._sockets:
                     self._open.append(connection)
                     self.connections += 1
                     number = self.connections
@@ -214,7 +215,7 @@ class Listener(ABC):
     def _serve(self, connection: socket.socket, number: int) -> None:
         with suppress(OSError), connection:
             self.serve(connection, number)
-        with self.lock, suppress(ValueError):
+        with self._sockets, suppress(ValueError):
             self._open.remove(connection)
 
     @abstractmethod
@@ -252,7 +253,7 @@ class Server(Listener):
     def serve(self, connection: socket.socket, number: int) -> None:
         if self._tls:
             connection = self._tls.wrap_socket(connection, server_side=True)
-            with self.lock:
+            with self._sockets:
                 self._open.append(connection)
         with connection, connection.makefile("rb") as stream:
             while (request := read_request(stream, number)) is not None:
