@@ -346,7 +346,7 @@ def test_the_log_of_a_wait_tells_how_far_the_run_is(
     page: Page, airflow3: Airflow, census: Sandbox, census_default: None, picture: Any
 ) -> None:
     page.set_viewport_size({"width": 1440, "height": 900})
-    sync_id = census.add_sync(901, runs_for(1000), label="Nightly contacts")
+    sync_id = census.add_sync(901, runs_for(500), label="Nightly contacts")
     trigger(page, airflow3, "log-wait", sync_id)
     expect(page.get_by_text("Deferred", exact=True).first).to_be_visible(timeout=RUN_LIMIT)
     open_task(page, airflow3, "log-wait")

@@ -29,7 +29,6 @@ from airflow_provider_census.exceptions import (
     CensusSyncRunError,
     CensusSyncRunFailed,
     CensusSyncRunRejectedRecords,
-    CensusSyncRunTooFewRecords,
 )
 from airflow_provider_census.sensors.census import CensusSyncSensor
 from airflow_provider_census.triggers.census import CensusSyncTrigger
@@ -78,11 +77,7 @@ ENDINGS: list[tuple[int, dict[str, Any], str, type[CensusSyncRunError] | None]] 
     (53, {"soft_fail": True}, "skipped", None),
     (53, {"never_fail": True}, "skipped", None),
     (55, {"max_records_failed": 2}, "failed", CensusSyncRunRejectedRecords),
-    (55, {"max_records_invalid": 1}, "failed", CensusSyncRunRejectedRecords),
-    (55, {"max_records_invalid": 2}, "success", None),
-    (55, {"max_failed_share": 0.004}, "failed", CensusSyncRunRejectedRecords),
     (55, {"max_failed_share": 0.005, "min_records_processed": 1000}, "success", None),
-    (55, {"min_records_processed": 1001}, "failed", CensusSyncRunTooFewRecords),
     (56, {}, "failed", CensusSyncRunCanceled),
 ]
 
