@@ -80,7 +80,7 @@ format: .venv/ready
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-# COVERAGE=1 measures it, subprocesses included, and takes half as long again.
+# COVERAGE=1 measures it, subprocesses included, and takes a quarter as long again.
 test: .venv/ready browser
 	@rm -f .coverage*
 	.venv/bin/python $(if $(COVERAGE),-m coverage run) $(PYTEST)

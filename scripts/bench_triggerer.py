@@ -99,7 +99,7 @@ def measure_all(programs: Programs, others: Path, waits: int) -> None:
                         raise
                     say(f"  *** NOT MEASURED: {kind}: {error}")
                 else:
-                    # Five thousand waits take an hour, and somebody may have only half of it.
+                    # Five thousand waits may take an hour, and somebody may have only half of it.
                     say(table(results, waits))
         finally:
             api.kill()

@@ -145,7 +145,7 @@ CLOSE = Fault("closed", lambda connection, right: None)
 
 
 def _end(connection: socket.socket) -> None:
-    """End what a thread waits for, and closes: else it may come to wait for another one of that number."""
+    """Wake the thread that waits for it, which closes it; another one must not get its number before."""
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
