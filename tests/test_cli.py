@@ -15,8 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import airflow
 import pytest
@@ -24,31 +23,39 @@ import pytest
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.sandbox import Sandbox, cancelled, fails, runs_for, skipped
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 pytestmark = pytest.mark.skipif(
     tuple(map(int, airflow.__version__.split(".")[:2])) < (3, 2),
     reason="Airflow takes commands of providers from 3.2 on",
 )
 
 SCRIPT = """
-import json, os, requests, sys
+import gc, json, os, requests, signal, sys
 from airflow.__main__ import main
 from airflow.cli import cli_parser, simple_table
 from airflow.sdk.execution_time import supervisor
 from airflow_provider_census.hooks import census
 
 cli_parser.get_parser()
+gc.freeze()  # or each process would tidy it all up when it ends, which takes most of its time
 for asked in sys.stdin:
-    commands, environment, folder = json.loads(asked)
+    commands, environment, streams = json.loads(asked)
     codes = []
-    for number, command in enumerate(commands):
+    for command, (out, err) in zip(commands, streams):
         child = os.fork()
         if not child:
-            for stream, name in ((1, "out"), (2, "err")):
-                os.dup2(os.open(f"{folder}/{number}.{name}", os.O_CREAT | os.O_WRONLY), stream)
+            os.dup2(os.open(out, os.O_CREAT | os.O_WRONLY), 1)
+            os.dup2(os.open(err, os.O_CREAT | os.O_WRONLY | os.O_NOCTTY), 2)
             os.environ.clear()
             os.environ.update(environment)
-            sys.argv = ["airflow", "census", *command]
+            # The shell that started the tests may have made them deaf to it.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            sys.argv = ["airflow", *command]
             sys.exit(main())
+        with open(out + ".pid", "w") as file:
+            file.write(str(child))
         codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     print(json.dumps(codes), flush=True)
 """
@@ -73,6 +80,36 @@ class Said:
 Run = Callable[..., list[Said]]
 
 
+class Forks:
+    """An Airflow that has been imported and forks for each command."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+        self._process = process
+        self._folder = folder
+
+    def begin(self, commands: list[list[str]], environment: dict[str, str], errors: str = "") -> None:
+        """Run some, one after the other; what is written to their standard error may go elsewhere."""
+        for file in self._folder.iterdir():
+            file.unlink()
+        outs = [str(self._folder / str(number)) for number in range(len(commands))]
+        streams = [(out, errors or f"{out}.err") for out in outs]
+        assert self._process.stdin
+        print(json.dumps([commands, os.environ | environment, streams]), file=self._process.stdin, flush=True)
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        os.kill(int((self._folder / "0.pid").read_text()), signal.SIGINT)
+
+    def end(self) -> list[Said]:
+        """Wait for them."""
+        assert self._process.stdout
+        said = []
+        for number, code in enumerate(json.loads(self._process.stdout.readline())):
+            out, err = self._folder / str(number), self._folder / f"{number}.err"
+            said.append(Said(out.read_text(), err.read_text() if err.exists() else "", code))
+        return said
+
+
 @pytest.fixture
 def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A local Census in which a run goes on for as long as the commands take."""
@@ -91,19 +128,19 @@ def airflow_process(airflow_db: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture
-def census_commands(airflow_process: subprocess.Popen[str], tmp_path: Path) -> Run:
+def forks(airflow_process: subprocess.Popen[str], tmp_path: Path) -> Forks:
+    folder = tmp_path / "said"
+    folder.mkdir()
+    return Forks(airflow_process, folder)
+
+
+@pytest.fixture
+def census_commands(forks: Forks) -> Run:
     """Run several commands, each given by its words."""
 
     def run(*commands: str, **environment: str) -> list[Said]:
-        words = [command.split() for command in commands]
-        asked = [words, {**os.environ, **environment}, str(tmp_path)]
-        assert airflow_process.stdin
-        assert airflow_process.stdout
-        print(json.dumps(asked), file=airflow_process.stdin, flush=True)
-        return [
-            Said((tmp_path / f"{number}.out").read_text(), (tmp_path / f"{number}.err").read_text(), code)
-            for number, code in enumerate(json.loads(airflow_process.stdout.readline()))
-        ]
+        forks.begin([["census", *command.split()] for command in commands], environment)
+        return forks.end()
 
     return run
 
@@ -250,26 +287,26 @@ def test_a_wait_that_cannot_go_on_says_that_the_run_does(census: Sandbox, census
 
 
 @pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
-def test_ctrl_c_leaves_the_run_running_and_says_so(census: Sandbox, airflow_db: str, terminal: bool) -> None:
+def test_ctrl_c_leaves_the_run_running_and_says_so(
+    census: Sandbox, forks: Forks, tmp_path: Path, terminal: bool
+) -> None:
     reader, writer = pty.openpty() if terminal else os.pipe()
-    command = subprocess.Popen(
-        [sys.executable, "-m", "airflow", "census", "trigger", "57", "--wait"],
-        stdout=subprocess.PIPE,
-        stderr=writer,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "300"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    os.close(writer)
+    errors = os.ttyname(writer) if terminal else f"/proc/{os.getpid()}/fd/{writer}"
+    words = ["census", "trigger", "57", "--wait"]
+    forks.begin([words], {"TERM": "xterm", "COLUMNS": "300"}, errors)
     said = ""
-    with command, suppress(OSError):  # as a terminal ends that nobody writes to any more
+    while "queued · Runs long → user (sync 57" not in said:
+        said += os.read(reader, 65536).decode()
+    forks.interrupt()
+    (done,) = forks.end()
+    os.close(writer)
+    with suppress(OSError):  # as a terminal ends that nobody writes to any more
         while read := os.read(reader, 65536):
-            shown, said = "queued · Runs long → user (sync 57" in said, said + read.decode()
-            if not shown and "queued · Runs long → user (sync 57" in said:
-                command.send_signal(signal.SIGINT)
+            said += read.decode()
     os.close(reader)
     (run,) = census.runs
     url = f"{census.url}/syncs/57/history?sync_run_id={run['id']}"
-    assert command.returncode == 130
+    assert (done.out, done.code) == ("", 130)
     assert (run["status"] in {"queued", "working"}, census.cancels) == (True, [])
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said).splitlines()
     cancel = f"airflow census cancel {run['id']} --conn-id census_default"
@@ -334,24 +371,16 @@ def test_a_cancelled_run_that_cannot_be_shown_was_cancelled(census: Sandbox, cen
     assert said.err.startswith(f"Sync run {going_on} was cancelled, but cannot be shown: connection ")
 
 
-def test_ctrl_c_ends_a_command_without_a_word(airflow_db: str) -> None:
+def test_ctrl_c_ends_a_command_without_a_word(forks: Forks) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host = f"http://127.0.0.1:{silent.getsockname()[1]}"
         connection = json.dumps({"conn_type": "census", "host": host, "password": "secret-token:abc"})
-        command = subprocess.Popen(
-            [sys.executable, "-m", "airflow", "census", "status", "94"],
-            env={**os.environ, "AIRFLOW_CONN_CENSUS_DEFAULT": connection},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            # The shell that started the tests may have made them deaf to it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
+        forks.begin([["census", "status", "94"]], {"AIRFLOW_CONN_CENSUS_DEFAULT": connection})
         caller, _ = silent.accept()
-        with caller, command:
+        with caller:
             caller.recv(1)
-            command.send_signal(signal.SIGINT)
-            assert command.communicate() == (b"", b"")
-    assert command.returncode == 130
+            forks.interrupt()
+            assert forks.end() == [Said("", "", 130)]
 
 
 def test_an_error_is_one_sentence_and_exit_code_1(census: Sandbox, census_commands: Run) -> None:
@@ -382,13 +411,13 @@ def test_an_error_is_one_sentence_and_exit_code_1(census: Sandbox, census_comman
     assert census.cancels == []
 
 
-def test_the_connection_may_be_anywhere(airflow_db: str, census_commands: Run, tmp_path: Path) -> None:
+def test_the_connection_may_be_anywhere(forks: Forks, census_commands: Run, tmp_path: Path) -> None:
     with Sandbox(strict=True) as census:
         fields = {"conn_type": "census", "host": census.url, "password": census.token}
         fields["extra"] = {"api_version": "v1"}  # type: ignore[assignment]
         (tmp_path / "connections.json").write_text(json.dumps({"of_the_backend": fields}))
-        add = ["connections", "add", "of_the_cli", "--conn-uri", census.connection_uri_v1]
-        subprocess.run([Path(sys.executable).parent / "airflow", *add], check=True, capture_output=True)
+        forks.begin([["connections", "add", "of_the_cli", "--conn-uri", census.connection_uri_v1]], {})
+        assert [added.code for added in forks.end()] == [0]
         said = census_commands(
             "status 94 -o json --conn-id of_the_cli",
             "status 94 -o json --conn-id of_the_backend",

@@ -179,9 +179,9 @@ class RunWaiter(Waiter[T]):
         """How far the run was when it was last polled, in words; ``""`` if it never was."""
         return "" if self.run is None else wording.progress(self.run, self._now())
 
-    def _follow(self, run: Run) -> bool:
+    def follow(self, polled: Run) -> bool:
         """Tell whether a run has ended; if it has not, report its progress when there is any."""
-        self.run = run
+        self.run = run = polled
         if sync_runs.outcome(run) is not None:
             return True
         status, now = str(run.get("status")), self._now()
@@ -222,9 +222,7 @@ class SyncRunWaiter(RunWaiter[Run]):
         run: Run = (yield self._request).value
         return run
 
-    def has_ended(self, polled: Run) -> bool:
-        """Tell whether the run has ended."""
-        return self._follow(polled)
+    has_ended = RunWaiter.follow
 
 
 class SyncWaiter(RunWaiter[Run | None]):
@@ -288,7 +286,7 @@ class SyncWaiter(RunWaiter[Run | None]):
             self._reported_none, self.is_resumed = True, False
             return False
         self.if_abandoned = f"sync run {polled.get('id')} keeps running in Census"
-        ended = self._follow(polled)
+        ended = self.follow(polled)
         if ended:
             self.sync_run_id = polled.get("id")
         return ended
@@ -314,7 +312,7 @@ class SyncIdleWaiter(RunWaiter[RunsSnapshot]):
 
     def has_ended(self, polled: RunsSnapshot) -> bool:
         """Tell whether no run is running."""
-        return polled.active is None or self._follow(polled.active)
+        return polled.active is None or self.follow(polled.active)
 
 
 class RefreshWaiter(Waiter[str]):

@@ -7,12 +7,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-import re
-import subprocess
-import sys
 import typing
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,39 +59,6 @@ def test_a_method_made_by_hand_takes_what_its_operation_takes(name: str) -> None
     wanted = inspect.signature(getattr(endpoints, name)).parameters
     found = inspect.signature(getattr(CensusHook, name)).parameters
     assert {name: found[name] for name in wanted} == dict(wanted)
-
-
-def test_a_type_checker_sees_through_the_lift(tmp_path: Path) -> None:
-    pytest.importorskip("mypy")
-    snippet = tmp_path / "snippet.py"
-    snippet.write_text(
-        "from typing_extensions import assert_type\n"
-        "from airflow_provider_census.api import endpoints\n"
-        "from airflow_provider_census.api.types import Source, SyncRun\n"
-        "from airflow_provider_census.hooks.census import CensusHook\n"
-        "hook = CensusHook()\n"
-        "assert_type(hook.get_source('slug'), Source)\n"
-        "assert_type(hook.list_sync_runs(52, page=1), list[SyncRun])\n"
-        "assert_type(hook.create_sync({'label': 'x', 'of another time': 1}), int)\n"
-        "assert_type(hook.run(endpoints.get_sync_run(94)), SyncRun)\n"
-        "assert_type(next(hook.iter_sources()), Source)\n"
-        "async def later() -> None:\n"
-        "    assert_type(await hook.arun(endpoints.list_sources()), list[Source])\n"
-        "hook.get_source(1.5)\n"
-        "hook.list_sync_runs(52, pages=1)\n"
-        "hook.list_sync_runs(52, 'asc')\n"
-    )
-    checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", snippet],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    complaints = re.findall(r"snippet\.py:(\d+): error: (.*) \[", checked.stdout)
-    assert [line for line, _ in complaints] == ["13", "14", "15"], checked.stdout
-    for (_, complaint), reason in zip(complaints, ("type", "pages", "positional"), strict=True):
-        assert reason in complaint
 
 
 def test_documented_shapes_are_importable() -> None:
