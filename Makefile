@@ -11,7 +11,7 @@ COVERAGE ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 # Four at a time on two cores, for tests wait as much as they work.
-PYTEST := -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder -m 'not clients' $(ARGS)
+PYTEST := -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder -m 'not clients and not soak' $(ARGS)
 
 # The Airflows that are tested besides 3.3, and the Pythons that each of them runs on: the first that is here
 # tests it. The order is such that all together take as many Pythons as there are.
@@ -42,7 +42,7 @@ REFERENCES := airflow-provider-census==2.1.0 apache-airflow-providers-dbt-cloud=
 
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
-.PHONY: help check lint format test test-clients test-lowest test-matrix $(OLDER:%=test-%) browser screenshots chaos chaos-local early-resume bench bench-triggerer demo docs diagrams build \
+.PHONY: help check lint format test test-clients test-soak test-lowest test-matrix $(OLDER:%=test-%) browser screenshots chaos chaos-local early-resume bench bench-triggerer demo docs diagrams build \
 	constraints clean
 .DELETE_ON_ERROR:
 
@@ -52,6 +52,7 @@ help:
 	@echo 'make test         all tests on Airflow 3.3, in a browser, too; COVERAGE=1 measures it'
 	@echo 'make test-2.11    the same on Airflow 2.11; also test-3.0, test-3.1 and test-3.2'
 	@echo 'make test-clients  clients of Census that others wrote, against the sandbox; a minute'
+	@echo 'make test-soak    thousands of waits and polls in one process; a minute'
 	@echo 'make test-lowest  some tests with the lowest versions that are allowed, on Airflow 2.11; three minutes'
 	@echo 'make test-matrix  the tests on Airflow 2.11, 3.0, 3.1, 3.2 and 3.3, one after the other'
 	@echo 'make screenshots  the pictures of the documentation, taken anew'
@@ -69,7 +70,7 @@ help:
 	@echo 'make clean        removes the virtual environments'
 
 check: lint
-	.venv/bin/python $(PYTEST) -m 'not airflow and not clients'
+	.venv/bin/python $(PYTEST) -m 'not airflow and not clients and not soak'
 
 lint: .venv/ready
 	.venv/bin/ruff check
@@ -99,6 +100,9 @@ $(OLDER:%=test-%): test-%: browser
 # Clients that others wrote for Census, driven against the sandbox; each is installed anew.
 test-clients: .venv/ready
 	.venv/bin/python -m pytest -m clients $(ARGS)
+
+test-soak: .venv/ready
+	.venv/bin/python -m pytest -m soak $(ARGS)
 
 test-lowest:
 	@if [ -n '$(call python,$(PYTHONS_LOWEST))' ]; then \

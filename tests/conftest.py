@@ -118,17 +118,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(f"{area:32}" + "".join(f"{round(row[column]):10}" for column in columns))
 
 
-@pytest.fixture
-def untraced() -> Iterator[None]:
-    """Measure no coverage: what runs a thousand times is covered elsewhere, and takes three times as long."""
-    trace, of_threads = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)
-    yield
-    sys.settrace(trace)
-    threading.settrace(of_threads)
-
-
 @pytest.fixture(scope="session")
 def airflow_db(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A database of Airflow's, made once for all processes that share the tests, and copied; its home."""

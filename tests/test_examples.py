@@ -9,7 +9,6 @@ import re
 import shlex
 import socketserver
 import sqlite3
-import subprocess
 import sys
 import threading
 import warnings
@@ -109,6 +108,15 @@ def link(run: Any, dag: Any, name: str) -> str | None:
 
 def address(census: Sandbox, sync_id: int, sync_run_id: int) -> str:
     return f"{census.url}/syncs/{sync_id}/history?sync_run_id={sync_run_id}"
+
+
+def airflow_command(words: list[str]) -> Any:
+    """Do what a command of Airflow's does; its arguments."""
+    from airflow.cli.cli_parser import get_parser
+
+    arguments = get_parser().parse_args(words)
+    arguments.func(arguments)
+    return arguments
 
 
 def triggered(census: Sandbox) -> list[int]:
@@ -296,9 +304,9 @@ def backfill_3(
     with monkeypatch.context() as here:
         here.setattr(type(dag), "test", lambda _: None)
         run_dag(dag)  # only to make Airflow know it
-    command = [Path(sys.executable).parent / "airflow", "backfill", "create", "--dag-id", dag.dag_id]
+    command = ["backfill", "create", "--dag-id", dag.dag_id, "--max-active-runs", "1"]
     command += ["--from-date", dates[0].isoformat(), "--to-date", dates[-1].isoformat()]
-    subprocess.run([*command, "--max-active-runs", "1"], check=True)
+    airflow_command(command)
 
     def made(*, dag: Any, logical_date: datetime, session: Any, **_: Any) -> Any:
         (run,) = session.query(DagRun).filter_by(dag_id=dag.dag_id, logical_date=logical_date)
@@ -343,12 +351,8 @@ def backfill_2(
 @pytest.fixture
 def pool(examples: Any) -> None:
     """The pool of ``census_many``, made by the command in its documentation."""
-    from airflow.cli.cli_parser import get_parser
-
     (command,) = re.findall("`airflow (pools set census [^`]+)`", examples["census_many"].doc_md)
-    arguments = get_parser().parse_args(shlex.split(command))
-    assert arguments.include_deferred
-    arguments.func(arguments)
+    assert airflow_command(shlex.split(command)).include_deferred
 
 
 @pytest.mark.usefixtures("pool")

@@ -22,7 +22,6 @@ from airflow_provider_census.transports.shared_client import SharedClient
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
 
     from airflow_provider_census.api.flow import Log
     from airflow_provider_census.api.request import Request, Response
@@ -161,18 +160,9 @@ class AiohttpTransport:
         try:
             await self.pace.turn(client.slots)
             try:
-                async with self._request(request, credentials) as response:
-                    limit = responses.BODY_LIMITS.get(response.status // 100, responses.MAX_ERROR_BODY)
-                    body = bytearray()
-                    while len(body) < limit and not response.content.at_eof():
-                        body += await response.content.readany()
+                response = await self._exchange(request, credentials)
             finally:
                 client.slots.release()
-            names = [name for name in responses.HEADERS if name in response.headers]
-            headers = {name: ", ".join(response.headers.getall(name)) for name in names}
-            received = HTTPResponse.received(
-                response.status, headers, bytes(body[:limit]), limit, settings.token
-            )
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
             sent = not isinstance(error, NEVER_CONNECTED)
             lost = base.lost_response(request, settings, error, sent=sent)
@@ -180,19 +170,18 @@ class AiohttpTransport:
             raise base.bare(error) from None
         else:
             try:
-                return responses.parse(request, received, settings)
+                return responses.parse(request, response, settings)
             except CensusApiError as error:
                 if error.retry_after is not None and retries.not_processed(error):
                     self.pace.hold(retries.backoff(1, error))
                 raise
         raise lost  # out here, for the library's error holds the request, and that the token
 
-    def _request(
-        self, request: Request[Any], credentials: Credentials
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        return credentials.client.session.request(
+    async def _exchange(self, request: Request[Any], credentials: Credentials) -> HTTPResponse:
+        settings = credentials.settings
+        async with credentials.client.session.request(
             request.method,
-            URL(credentials.settings.api_url + request.path, encoded=True),
+            URL(settings.api_url + request.path, encoded=True),
             params={name: str(value) for name, value in request.params.items()},
             json=request.json,
             headers=credentials.headers,
@@ -200,4 +189,13 @@ class AiohttpTransport:
             auto_decompress=False,
             proxy=credentials.proxy,
             timeout=credentials.timeout,
-        )
+        ) as response:
+            limit = responses.BODY_LIMITS.get(response.status // 100, responses.MAX_ERROR_BODY)
+            body = bytearray()
+            while len(body) < limit and not response.content.at_eof():
+                body += await response.content.readany()
+            received = response.headers
+            headers = {
+                name: ", ".join(received.getall(name)) for name in responses.HEADERS if name in received
+            }
+            return HTTPResponse.received(response.status, headers, bytes(body[:limit]), limit, settings.token)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from airflow_provider_census.api.versions import DEFAULT_VERSION
 from airflow_provider_census.hooks.census import CensusHook
@@ -39,7 +39,10 @@ def browser() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.skip(f"NOT TESTED in a browser: none of {', '.join(BROWSERS)} is on PATH")
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=found) as browser:
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=found) as browser,
+    ):
         yield browser
 
 
@@ -64,9 +67,9 @@ def rejection(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> str:
     return sentence
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """Open a window with nothing in it."""
+@pytest.fixture(scope="module")
+def windows(browser: Browser) -> Iterator[BrowserContext]:
+    """What the windows share, such as a cache: a UI is loaded once."""
     with browser.new_context(
         viewport={"width": 1200, "height": 800},
         locale="en-US",
@@ -75,7 +78,16 @@ def page(browser: Browser) -> Iterator[Page]:
         reduced_motion="reduce",
     ) as context:
         context.set_default_timeout(PATIENCE)
-        yield context.new_page()
+        yield context
+
+
+@pytest.fixture
+def page(windows: BrowserContext) -> Iterator[Page]:
+    """Open a window with nothing in it."""
+    page = windows.new_page()
+    yield page
+    page.evaluate("localStorage.clear()")  # how the UI was left: each test has it as it is at first
+    page.close()
 
 
 @pytest.fixture

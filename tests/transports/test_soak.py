@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_census.api.flow import Flow
 
-pytestmark = pytest.mark.usefixtures("untraced")
+pytestmark = pytest.mark.soak
 
 RUN = {"id": 94, "sync_id": 52, "status": "working", "records_processed": 7}
 
