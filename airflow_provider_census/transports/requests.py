@@ -15,7 +15,6 @@ import ssl
 import time
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
-from io import BufferedReader, RawIOBase
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import requests
@@ -61,7 +60,9 @@ class FinalResponse(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        self.fp = BufferedReader(DeadlineReader(self.fp.detach(), sock))
+        timeout = sock.gettimeout()
+        if timeout is not None:
+            self.fp.raw.readinto = _until(time.monotonic() + timeout, sock)  # type: ignore[method-assign]
 
     def begin(self) -> None:
         """Read past interim responses, to the end of the headers of the final one."""
@@ -80,37 +81,17 @@ class FinalResponse(http.client.HTTPResponse):
             raise http.client.HTTPException("the response says a length that is none")
 
 
-class DeadlineReader(RawIOBase):
-    """
-    Reads from a socket until a deadline, however many reads that takes.
+def _until(deadline: float, sock: socket.socket) -> Callable[[Any], int]:
+    """Make what reads from a socket until a deadline, however many reads that takes."""
 
-    :param raw: what reads from it.
-    :param sock: the socket; its timeout sets the deadline.
-    """
+    def readinto(buffer: Any) -> int:
+        left = deadline - time.monotonic()
+        if left <= 0.0:
+            raise TimeoutError("timed out")
+        sock.settimeout(left)
+        return sock.recv_into(buffer)
 
-    def __init__(self, raw: RawIOBase, sock: socket.socket) -> None:
-        self._raw = raw
-        self._sock = sock
-        timeout = sock.gettimeout()
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-
-    def readable(self) -> bool:
-        """Tell that it can be read from."""
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        """Read what is there, and wait for it no longer than until the deadline."""
-        if self._deadline is not None:
-            left = self._deadline - time.monotonic()
-            if left <= 0.0:
-                raise TimeoutError("timed out")
-            self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._raw.close()
-        super().close()
+    return readinto
 
 
 class Adapter(HTTPAdapter):
