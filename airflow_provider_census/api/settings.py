@@ -99,7 +99,8 @@ def read_settings(
     :param known: fields of :class:`Settings` that count whatever the connection says.
     :raises CensusConfigError: if a field is missing or cannot be used, naming the field.
     """
-    if (_text("field 'conn_type'", conn_type) or "census").lower() not in conn_types:
+    texts = _texts(conn_type=conn_type, host=host, schema=schema, password=password)
+    if (texts["conn_type"] or "census").lower() not in conn_types:
         raise CensusConfigError(
             f"field 'conn_type' must be {' or '.join(sorted(conn_types))}; this connection is of another "
             "type, and what it holds is not for Census"
@@ -108,23 +109,20 @@ def read_settings(
     extras = {key: read(f"extra field '{key}'", given[key]) for key, read in EXTRAS.items() if key in given}
     if "api_version" not in extras:
         extras["api_version"] = versions.default_version(now)
-    url = _base_url(
-        _text("field 'host'", host),
-        _whole_number("field 'port'", port, 65535) if port not in (None, "") else None,
-        _text("field 'schema'", schema),
-        allow_http=extras.pop("allow_http", False),
-    )
-    return Settings(url, _token(_text("field 'password'", password)), **{**extras, **known})
+    number = _whole_number("field 'port'", port, 65535) if port not in (None, "") else None
+    url = _base_url(texts["host"], number, texts["schema"], allow_http=extras.pop("allow_http", False))
+    return Settings(url, _token(texts["password"]), **{**extras, **known})
 
 
-def _text(named: str, value: Any) -> str:
-    """Read a text without the white space around it; a whole number may be one, and nothing is empty."""
-    if isinstance(value, str) or value is None:
-        return str.strip(value or "")
-    number = _whole(value)
-    if number is None:
-        raise CensusConfigError(f"{named} must be a text, not {_shown(value)}")
-    return str(number)
+def _texts(kind: str = "field", **fields: Any) -> dict[str, str]:
+    """Read texts without the white space around them; a whole number may be one, and nothing is empty."""
+    texts = {}
+    for name, value in fields.items():
+        text = str.strip(value or "") if isinstance(value, str) or value is None else _whole(value)
+        if text is None:
+            raise CensusConfigError(f"{kind} {name!r} must be a text, not {_shown(value)}")
+        texts[name] = str(text)
+    return texts
 
 
 def _whole(value: Any) -> int | None:
@@ -264,7 +262,7 @@ EXTRAS: Mapping[str, Callable[[str, Any], Any]] = {
     "timeout": _seconds,
     "attempts": partial(_whole_number, maximum=MAX_ATTEMPTS),
     "api_version": _api_version,
-    "group_id": lambda named, value: _text(named, value) or None,
+    "group_id": lambda _, value: _texts("extra field", group_id=value)["group_id"] or None,
     "max_requests_per_minute": partial(_whole_number, maximum=MAX_REQUESTS_PER_MINUTE),
 }
 """How each field of a connection's extra is read, given what a message calls it, and its value."""
