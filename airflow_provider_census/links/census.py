@@ -10,6 +10,7 @@ it, and where :class:`CensusSyncRunLink` reads it.
 
 from __future__ import annotations
 
+import functools
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,7 @@ def read(ti_key: Any) -> Any:
         return None if stored is None else xcom.deserialize_value(stored)
 
 
+@functools.cache
 def base_xcom() -> Any:
     """Give Airflow's own XComs, which are in its database whatever ``[core] xcom_backend`` is."""
     return import_module("airflow.sdk.bases.xcom" if AIRFLOW_V_3_0_PLUS else "airflow.models.xcom").BaseXCom
