@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import functools
 import gc
 import os
 import platform
@@ -49,6 +50,7 @@ for variable in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")
 
 from airflow_provider_census.api import versions  # noqa: E402
 from airflow_provider_census.sandbox import Sandbox  # noqa: E402
+from airflow_provider_census.transports import shared_client  # noqa: E402
 from airflow_provider_census.utils import early_resume  # noqa: E402
 
 LONGEST = ("tests/e2e/", "tests/transports/", "tests/test_cli.py", "tests/test_examples.py")
@@ -150,6 +152,15 @@ def before_v1_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that names no version is one of v1, on whatever day the tests run."""
     day = datetime(2026, 10, 1, tzinfo=timezone.utc).timestamp()
     monkeypatch.setattr(versions, "time", SimpleNamespace(time=lambda: day))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def authorities_are_read_once() -> Iterator[None]:
+    """Read each file of certificate authorities once: that takes longer than all else that a request does."""
+    with pytest.MonkeyPatch.context() as here:
+        read = functools.cache(shared_client._ssl_context)  # noqa: SLF001 - nobody else reads them
+        here.setattr(shared_client, "_ssl_context", read)
+        yield
 
 
 @pytest.fixture(autouse=True)

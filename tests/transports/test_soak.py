@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
 import json
 import os
@@ -21,7 +20,6 @@ from airflow_provider_census.api import endpoints, waiters
 from airflow_provider_census.api.flow import Sleep
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.hooks.census import CensusHook
-from airflow_provider_census.transports import shared_client
 from airflow_provider_census.transports.driver import adrive
 
 if TYPE_CHECKING:
@@ -66,11 +64,7 @@ def waits(polls: int, counts: dict[int, int], server: Server) -> Flow[None]:
             counts[poll] = objects()
 
 
-def test_two_thousand_short_waits_leave_no_open_file(
-    server: Server, transport: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Reading the authorities takes the most of each, and is done once for all here."""
-
+def test_two_thousand_short_waits_leave_no_open_file(server: Server, transport: str) -> None:
     def briefly(number: int) -> None:
         for _ in range(number):
             assert CensusHook().get_sync_run(94) == RUN
@@ -82,7 +76,6 @@ def test_two_thousand_short_waits_leave_no_open_file(
     def several(number: int) -> None:
         briefly(number) if transport == "worker" else asyncio.run(briefly_there(number))
 
-    monkeypatch.setattr(shared_client, "_ssl_context", functools.cache(shared_client._ssl_context))  # noqa: SLF001
     several(2)
     before = open_files()
     several(2000)
