@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+    from airflow_provider_census.sandbox import Sandbox
+
 # What is imported and collected stays: to look for garbage in it costs a fifth of the time that this takes.
 gc.disable()
 
@@ -47,11 +49,6 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "false"
 for variable in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
     del os.environ[variable]
 (Path(HOME) / "dags").mkdir()
-
-from airflow_provider_census.api import versions  # noqa: E402
-from airflow_provider_census.sandbox import Sandbox  # noqa: E402
-from airflow_provider_census.transports import shared_client  # noqa: E402
-from airflow_provider_census.utils import early_resume  # noqa: E402
 
 LONGEST = ("tests/e2e/", "tests/transports/", "tests/test_cli.py", "tests/test_examples.py")
 """What is begun with, so that no process waits for another one in the end."""
@@ -150,6 +147,8 @@ def copy_db(there: str, here: str) -> None:
 @pytest.fixture(autouse=True)
 def before_v1_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that names no version is one of v1, on whatever day the tests run."""
+    from airflow_provider_census.api import versions
+
     day = datetime(2026, 10, 1, tzinfo=timezone.utc).timestamp()
     monkeypatch.setattr(versions, "time", SimpleNamespace(time=lambda: day))
 
@@ -157,6 +156,8 @@ def before_v1_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def authorities_are_read_once() -> Iterator[None]:
     """Read each file of certificate authorities once: that takes longer than all else that a request does."""
+    from airflow_provider_census.transports import shared_client
+
     with pytest.MonkeyPatch.context() as here:
         read = functools.cache(shared_client._ssl_context)  # noqa: SLF001 - nobody else reads them
         here.setattr(shared_client, "_ssl_context", read)
@@ -166,12 +167,16 @@ def authorities_are_read_once() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Defer and resume at once, for without a scheduler there is none that could hear of it too late."""
+    from airflow_provider_census.utils import early_resume
+
     monkeypatch.setattr(early_resume, "HAS_FAULT", False)
 
 
 @pytest.fixture
 def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A local Census behind the connection ``census_default``."""
+    from airflow_provider_census.sandbox import Sandbox
+
     with Sandbox(pace=PACE, strict=True) as sandbox:
         monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", sandbox.connection_uri_v1)
         yield sandbox

@@ -223,6 +223,7 @@ def test_what_is_no_fault_is_none(census: CensusStandIn) -> None:
     assert asyncio.run(CensusHook().arun(endpoints.get_sync_run(run_id)))["id"] == run_id
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("row", "executed"),
     [
