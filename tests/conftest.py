@@ -50,7 +50,14 @@ for variable in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")
     del os.environ[variable]
 (Path(HOME) / "dags").mkdir()
 
-LONGEST = ("tests/e2e/", "tests/transports/", "tests/test_cli.py", "tests/test_examples.py")
+LONGEST = (
+    "tests/e2e/",
+    "tests/faults/test_hostile_census.py",
+    "tests/operators/test_if_running.py",
+    "tests/test_cli.py",
+    "tests/test_examples.py",
+    "tests/transports/",
+)
 """What is begun with, so that no process waits for another one in the end."""
 
 THREADS_OF_AIRFLOW = ("InProcessExecutionAPI", "AnyIO worker")
