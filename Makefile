@@ -48,7 +48,7 @@ BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 help:
 	@echo 'make demo         a sync through a real Airflow against a local Census; KEEP=1 leaves the UI up'
-	@echo 'make check        lint, and the tests that need no running Airflow; three minutes'
+	@echo 'make check        lint, and the tests that need no running Airflow; two minutes'
 	@echo 'make test         all tests on Airflow 3.3, in a browser, too; COVERAGE=1 measures it'
 	@echo 'make test-2.11    the same on Airflow 2.11; also test-3.0, test-3.1 and test-3.2'
 	@echo 'make test-clients  clients of Census that others wrote, against the sandbox; a minute'

@@ -51,6 +51,7 @@ def airflow2(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture
 def form(page: Page, airflow2: Airflow) -> Locator:
     """Log in, and open an empty form."""
+    page.context.clear_cookies()  # with which the test before is still logged in
     page.goto(f"{airflow2.url}/connection/add")
     page.get_by_label("Username").fill("admin")
     page.get_by_label("Password").fill(airflow2.token)
