@@ -71,7 +71,7 @@ def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look again soon, or a run of the sandbox would be over long before the second look."""
+    """Poll again soon, or a run of the sandbox would be over long before the second poll."""
     monkeypatch.setattr(WaitOptions, "interval", lambda *_, **__: 0.1)
     monkeypatch.setattr(sensors, "RESCHEDULE_INTERVAL", 0.1)
 
@@ -191,8 +191,8 @@ def test_deferrable(
     assert (sync_run["id"], sync_run["status"]) == (trigger.sync_run_id, "completed")
     assert sync_run["records_updated"] == {52: 1000, 55: 995}[sync_id]
     assert link(run, dag, "sync") == address(census, sync_id, trigger.sync_run_id)
-    looks = [path for _, path in census.requests if path == f"/api/v1/sync_runs/{trigger.sync_run_id}"]
-    assert len(looks) > 2, "one before it defers, one after, and some in the triggerer"
+    polls = [path for _, path in census.requests if path == f"/api/v1/sync_runs/{trigger.sync_run_id}"]
+    assert len(polls) > 2, "one before it defers, one after, and some in the triggerer"
     assert not census.cancels
 
 
