@@ -72,9 +72,9 @@ class CensusOperator(HookOf2x, CensusTriggerSyncOperator):
 
 class CensusSensor(HookOf2x, CensusSyncRunSensor):
     """
-    The sensor of 2.x: it polls once a minute, at most once a second if deferred, and defers only if told.
+    The sensor of 2.x, which polls once a minute, at most once a second if deferred.
 
-    Deprecated, removed in 4.0: write :class:`CensusSyncRunSensor`.
+    It defers only with ``deferrable=True``. Deprecated, removed in 4.0: write :class:`CensusSyncRunSensor`.
     """
 
     def __init__(

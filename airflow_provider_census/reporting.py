@@ -46,7 +46,7 @@ def _unless_it_fails(what: str, look_up: Callable[[], T], log: Log) -> T | None:
     try:
         return look_up()
     except Exception as error:  # noqa: BLE001 - whatever fails, the log only says less
-        log.info("%s cannot be told: %s", what, error)
+        log.info("%s could not be read: %s", what, error)
         return None
 
 
@@ -97,7 +97,7 @@ def warn_of_own_schedule(sync: Sync | None, name: str, log: Log) -> None:
         )
 
 
-def blocking_run(hook: CensusHook, run: Run, now: float, log: Log) -> tuple[str, str]:
+def describe_blocking_run(hook: CensusHook, run: Run, now: float, log: Log) -> tuple[str, str]:
     """Describe the run because of which Census skipped another one, and where it is shown, if known."""
     from airflow_provider_census.api.endpoints import newest_sync_runs
     from airflow_provider_census.api.triggering import blocking_run
@@ -160,17 +160,22 @@ def out_of_time(waiter: RunWaiter[Any], kind: str, limit: timedelta | None) -> s
 
 
 @contextmanager
-def told(log: Any, known: Callable[[], tuple[str, Sequence[str]]]) -> Iterator[None]:
+def log_failure(log: Any, known: Callable[[], tuple[str, Sequence[str]]]) -> Iterator[None]:
     """
     Say in the log why a task fails or is skipped, before Airflow does.
 
-    :param known: tells where to go on reading, and further lines.
+    Airflow shows the exception later, and its UI leaves out the notes; a skip is in a folded group only.
+
+    :param known: gives the URL in Census, if there is one, and further lines.
     """
     try:
         yield
     except AirflowSkipException as skipped:
         if skipped.__cause__ is not None:  # else that has been said
-            skip(skipped.__cause__, known()[0], log)
+            url, _ = known()
+            log.warning("Skipped, not failed: %s", str(skipped.__cause__).removesuffix(url).rstrip())
+            if url:
+                log.info("Open: %s", url)
         raise
     except (
         CensusError,
@@ -179,26 +184,10 @@ def told(log: Any, known: Callable[[], tuple[str, Sequence[str]]]) -> Iterator[N
         AirflowSensorTimeout,
         AirflowTaskTimeout,
     ) as error:
-        failure(error, *known(), log)
+        url, details = known()
+        note = next(iter(getattr(error, "__notes__", ())), "")
+        cause = str(error).removesuffix(url).rstrip()
+        for line in (cause, *details, url and f"Open: {url}", note and f"What to do: {note}"):
+            if line:
+                log.error("%s", line)
         raise
-
-
-def failure(error: BaseException, url: str, details: Sequence[str], log: Any) -> None:
-    """
-    Say in the log why a task will fail, before Airflow shows the exception, whose notes its UI leaves out.
-
-    :param url: where to go on reading, if that is known.
-    :param details: further lines.
-    """
-    note = next(iter(getattr(error, "__notes__", ())), "")
-    cause = str(error).removesuffix(url).rstrip()
-    for line in (cause, *details, url and f"Open: {url}", note and f"What to do: {note}"):
-        if line:
-            log.error("%s", line)
-
-
-def skip(reason: BaseException, url: str, log: Log) -> None:
-    """Say in the log why a task is skipped instead of failed, which Airflow only does in a folded group."""
-    log.warning("Skipped, not failed: %s", str(reason).removesuffix(url).rstrip())
-    if url:
-        log.info("Open: %s", url)

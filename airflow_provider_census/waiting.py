@@ -123,7 +123,7 @@ class WaitsForSyncRun(_Task):
 
     def _check_hook(self) -> None:
         """
-        Refuse to wait with a Mock, which answers nothing that ever ends.
+        Refuse to wait with a Mock, whose responses never end a wait.
 
         :raises CensusError: if the hook is one.
         """
@@ -148,10 +148,10 @@ class WaitsForSyncRun(_Task):
 
     def _reported(self) -> AbstractContextManager[None]:
         """Say in the log why the task fails or is skipped, before Airflow does."""
-        return reporting.told(self.log, lambda: (self._url, self._details))
+        return reporting.log_failure(self.log, lambda: (self._url, self._details))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume, also after Airflow gave up the trigger: what the run has become counts, not who saw it."""
+        """Resume, also after Airflow gave up the trigger; what the run is now counts, read again."""
         from airflow_provider_census.hooks.census import NOTIFIED
 
         NOTIFIED.add(self.census_conn_id)  # by the process that deferred the task
@@ -243,7 +243,7 @@ class WaitsForSyncRun(_Task):
         self._publish(context, sync_runs.browser_url(self.hook.settings.base_url, run))
 
     def _publish(self, context: Context, url: str) -> None:
-        """Tell where in Census to go on reading: to the button of the task, and to what its log says."""
+        """Give the URL in Census to the button of the task, and to what its log says of a failure."""
         self._url = url
         publish(context, url, self.log)
 
@@ -294,7 +294,8 @@ class WaitsForSyncRun(_Task):
         """
         now, end = time.time(), options.first_deadline
         left = TEN_YEARS if end is None else min(max(0.0, end - now), TEN_YEARS)
-        earliest = max(early_resume.resume_after(now) or 0.0, options.resume_after or 0.0)
+        grace = early_resume.grace()
+        earliest = max(now + grace if grace else 0.0, options.resume_after or 0.0)
         options = replace(options, resume_after=earliest or None)
         times = {name: getattr(options, name) for name in ("started", "deadline", "execution_deadline")}
         trigger = self._trigger(waiter, options).connect_as(self.hook, self.hook_params)
@@ -313,9 +314,9 @@ class WaitsForSyncRun(_Task):
 
     def _fit(self, method_name: str, stored: Mapping[str, Any] | None) -> dict[str, Any]:
         """
-        Give the method to resume with the arguments that it takes; a subclass may have written it in fewer.
+        Pass only the arguments that the method takes which resumes: that of a subclass may take fewer.
 
-        :param stored: what the deferral stored; what the method does not take is kept for ours.
+        :param stored: what the deferral stored; the rest of it is kept for our own methods.
         """
         stored = dict(stored or {})
         parameters = inspect.signature(getattr(self, method_name)).parameters
@@ -367,7 +368,7 @@ class WaitsForSyncRun(_Task):
     def _resume(
         self, context: Context, waiter: RunWaiter[Any], event: WaitEvent, options: WaitOptions
     ) -> Run:
-        """Resume after the trigger: poll again, for what the run has become counts, not who saw it."""
+        """Resume after the trigger: poll again, for the run is read again, whatever the trigger reported."""
         self._waiting_since = options.started
         run: Run | None = self._poll_once(context, waiter)
         if run is not None:
@@ -423,7 +424,7 @@ class WaitsForSyncRun(_Task):
         self._url = url = sync_runs.browser_url(self.hook.settings.base_url, run)
         name, blocking, blocking_url = self._name_of(run), "", ""
         if sync_runs.outcome(run) == "skipped":
-            blocking, blocking_url = reporting.blocking_run(self.hook, run, time.time(), self.log)
+            blocking, blocking_url = reporting.describe_blocking_run(self.hook, run, time.time(), self.log)
         evaluation = evaluate(run, self._criteria(), url, name, blocking)
         details = reporting.rejected_records(self.hook, run, self.log_rejected_records, self.log)
         if blocking_url:

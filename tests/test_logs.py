@@ -396,7 +396,7 @@ def test_what_cannot_be_looked_up_is_left_out(run_task: RunTask, census: Sandbox
     census.fail_next(2, status=410, path=f"/api/v1/sync_runs/{run}/records")
     done = run_task(CensusSyncRunSensor, sync_run_id=run)
     assert done.state == "success"
-    assert seen.begins("info", r"The name of the sync cannot be told: HTTP 500: ")
+    assert seen.begins("info", r"The name of the sync could not be read: HTTP 500: ")
     assert seen.begins(
         "warning", r"5 records rejected or invalid\. Completed in [\w ]+: .*3 rejected, 2 invalid"
     )

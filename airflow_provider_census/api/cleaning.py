@@ -28,7 +28,8 @@ def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
     Replace what JSON can hold and a database, an XCom or a message between Airflow's processes cannot.
 
     Half a character and control characters become the replacement character, and what is nested deeper than
-    :data:`MAX_DEPTH` an ellipsis; of numbers there are only those that :data:`DECODER` makes.
+    :data:`MAX_DEPTH` an ellipsis; of numbers there are only those that
+    :data:`~airflow_provider_census.api.responses.DECODER` makes.
     """
     if isinstance(value, str):
         return UNSTORABLE.sub("\ufffd", value)

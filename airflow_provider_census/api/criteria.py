@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_census.api import wording
 from airflow_provider_census.api.sync_runs import Outcome, count, outcome
@@ -23,8 +23,6 @@ from airflow_provider_census.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-OnSkippedRun = Literal["fail", "skip", "succeed"]
-
 
 def check_share(argument: str, value: object) -> float:
     """
@@ -39,7 +37,7 @@ def check_share(argument: str, value: object) -> float:
 
 
 CHECKS: dict[str, Check] = {
-    "on_skipped_run": partial(check_choice, allowed=get_args(OnSkippedRun)),
+    "on_skipped_run": partial(check_choice, allowed=("fail", "skip", "succeed")),
     "max_records_failed": optional(partial(check_int, low=0)),
     "max_records_invalid": optional(partial(check_int, low=0)),
     "max_failed_share": optional(check_share),

@@ -157,7 +157,7 @@ def trigger_sync(sync_id: int | str, *, force_full_sync: bool = False) -> Reques
     :param force_full_sync: sync all records instead of the changed ones; append syncs do not support it.
     :returns: the id of the new run.
     """
-    check_bool(force_full_sync=force_full_sync)
+    check_bool("force_full_sync", force_full_sync)
     # Census' own clients disagree on where the flag belongs, so it goes both ways.
     return _post(
         "syncs",
@@ -178,10 +178,10 @@ def list_sync_runs(
     Without ``page`` this reads the whole history into memory, a request for every ``per_page`` runs; the
     hook's ``iter_sync_runs`` holds one page at a time, ``get_latest_sync_run`` needs only one run.
 
-    :param order: ``asc`` or ``desc``, by the time of creation; without it, as Census likes.
+    :param order: ``asc`` or ``desc``, by the time of creation; without it, in Census' default order.
     :param page: the one page to get, from 1; without it, all pages as one list.
     :param per_page: runs on a page, from 1 to 100; without it, 100 where all pages are read,
-        else as Census likes.
+        else Census' default.
     """
     params = _page(page, per_page)
     if order is not None:
@@ -224,7 +224,7 @@ def list_sync_run_records(
     :param primary_identifier: only the record that has it.
     :param page: the one page to get, from 1; without it, all pages as one list.
     :param per_page: records on a page, from 1 to 100; without it, 100 where all pages are read,
-        else as Census likes.
+        else Census' default.
     """
     params = _page(page, per_page) | _record_filters(status, operation, primary_identifier)
     parts = ("sync_runs", check_id("sync_run_id", sync_run_id), "records")
@@ -267,9 +267,7 @@ def newest_sync_runs(sync_id: int | str) -> Request[list[SyncRun]]:
 
     No operation of its own, so the hook has no method for it.
     """
-    checked = check_id("sync_id", sync_id)
-    params = {"order": "desc", "page": 1, "per_page": MAX_PER_PAGE}
-    return _list("syncs", checked, "sync_runs", params=params, paged=False, about=("sync_id", checked))
+    return list_sync_runs(sync_id, order="desc", page=1, per_page=MAX_PER_PAGE)
 
 
 def list_sources() -> Request[list[Source]]:

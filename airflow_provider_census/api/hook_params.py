@@ -15,7 +15,7 @@ MAX_TIMEOUT = 86400.0
 """Seconds; sockets cannot count much further."""
 
 MAX_ATTEMPTS = 100
-"""More than five minutes have room for, if there is a pause after each of them."""
+"""Upper bound; :data:`~airflow_provider_census.api.retries.MAX_RETRY_TIME` ends the attempts earlier."""
 
 
 def to_timeout(argument: str, value: object) -> float:

@@ -195,20 +195,18 @@ def _error(
     )
 
 
-def data_object(body: JsonObject) -> Any:
-    """Take ``data``, an object."""
+def _data(kind: type, named: str, body: JsonObject) -> Any:
     data = body.get("data")
-    if not isinstance(data, dict):
-        raise TypeError(f"data should be an object, it is {_shape(data) if 'data' in body else 'missing'}")
+    if not isinstance(data, kind):
+        raise TypeError(f"data should be {named}, it is {_shape(data) if 'data' in body else 'missing'}")
     return data
 
 
-def data_list(body: JsonObject) -> Any:
-    """Take ``data``, a list."""
-    data = body.get("data")
-    if not isinstance(data, list):
-        raise TypeError(f"data should be a list, it is {_shape(data) if 'data' in body else 'missing'}")
-    return data
+data_object = functools.partial(_data, dict, "an object")
+"""Take ``data``, an object."""
+
+data_list = functools.partial(_data, list, "a list")
+"""Take ``data``, a list."""
 
 
 def data_id(keys: tuple[str, ...], body: JsonObject) -> int:

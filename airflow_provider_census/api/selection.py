@@ -52,7 +52,7 @@ class SyncFilter:
             if getattr(self, name) is not None:
                 check_name(name, getattr(self, name))
         if self.paused is not None:
-            check_bool(paused=self.paused)
+            check_bool("paused", self.paused)
         if len(self.reads) > 1:
             raise ValueError(f"a sync reads one thing, so pass only one of {' and '.join(self.reads)}")
 

@@ -62,7 +62,7 @@ def browser_url(base_url: str, run: Mapping[str, Any]) -> str:
     :param base_url: scheme and host of Census, such as ``hook.settings.base_url``.
     :param run: the run, or as much of it as ``{"sync_id": 52, "id": 94}``.
     """
-    if run.get("sync_id") is None:  # as in answers of old
+    if run.get("sync_id") is None:  # as in responses of old
         return f"{base_url}/syncs"
     run_id = quote(str(run.get("id")), safe="", errors="replace")
     return f"{sync_url(base_url, run['sync_id'])}/history?sync_run_id={run_id}"
@@ -78,9 +78,10 @@ def time_range(run: Mapping[str, Any], key: str) -> tuple[float, float] | None:
     """
     Tell between which moments something happened to a run, in seconds since the epoch on Census' clock.
 
-    :param key: what, such as ``created_at``.
+    Census cuts times off, as a rule to milliseconds.
 
-    Census cuts times off, as a rule to milliseconds; ``None`` if it is not a time at all.
+    :param key: what, such as ``created_at``.
+    :returns: the two moments; ``None`` if it is not a time at all.
     """
     match = re.fullmatch(
         r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|([+-]\d\d):?(\d\d))?",

@@ -62,7 +62,7 @@ class Submission:
     What an operator adds to the start of a run.
 
     :ivar snapshot: what it knows of the sync's runs; ``None`` if that is to be taken.
-    :ivar save_intent: is told of it before the run is started.
+    :ivar save_intent: called with it before the run is started.
     :ivar sleep: waits for so many seconds.
     """
 
@@ -193,12 +193,6 @@ def find_active(sync_id: int | str, *, full_sync: bool, since: float) -> Flow[Ru
     active = [run for run in response.value if sync_runs.outcome(run) is None]
     matcher = RunMatcher(sync_id, full_sync, RunsSnapshot(0, since), set(), skew=0.0)
     return matcher.match(replace(response, value=active), since)
-
-
-def find_blocking_run(sync_id: int | str, run: Run) -> Flow[Run | None]:
-    """Find the run because of which Census skipped another one of the sync; rather one that is running."""
-    response = yield from _newest_runs(sync_id)
-    return blocking_run(run, response.value)
 
 
 def blocking_run(run: Run, runs: list[Any]) -> Run | None:

@@ -58,7 +58,7 @@ class Source(TypedDict, total=False):
     """
     A warehouse or database that Census reads; ``data_sources`` only where one source is asked for.
 
-    Older answers have ``credentials``, newer ones ``connection_details``; only API v2 has ``group_id``.
+    Older responses have ``credentials``, newer ones ``connection_details``; only API v2 has ``group_id``.
     """
 
     id: int
@@ -177,7 +177,7 @@ class Sync(TypedDict, total=False):
     """
     A sync. Its attributes and mappings are as the newer form of the API has them.
 
-    ``status`` is ``ready``, ``up to date`` or ``failing``, in older answers with a capital.
+    ``status`` is ``ready``, ``up to date`` or ``failing``, in older responses with a capital.
     """
 
     id: int
@@ -272,17 +272,6 @@ class SyncRunRecord(TypedDict, total=False):
     operation: str
     status: str
     status_message: str | None
-
-
-class Pagination(TypedDict, total=False):
-    """Where in a list a page stands."""
-
-    total_records: int
-    per_page: int
-    page: int
-    prev_page: int | None
-    next_page: int | None
-    last_page: int
 
 
 class Constant(TypedDict):

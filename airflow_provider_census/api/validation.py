@@ -286,15 +286,14 @@ def check_choice(argument: str, value: object, allowed: tuple[str, ...]) -> str:
     return word
 
 
-def check_bool(**flags: object) -> None:
+def check_bool(argument: str, value: object) -> None:
     """
-    Check flags, for any word would count as true.
+    Check a flag, for any word would count as true.
 
-    :raises ValueError: if one is neither ``True`` nor ``False``.
+    :raises ValueError: if it is neither ``True`` nor ``False``.
     """
-    for argument, value in flags.items():
-        if not isinstance(value, bool):
-            raise ValueError(f"{argument} must be True or False, not {value!r}")
+    if not isinstance(value, bool):
+        raise ValueError(f"{argument} must be True or False, not {value!r}")
 
 
 def to_bool(argument: str, value: object) -> bool:

@@ -59,7 +59,7 @@ class ApiVersion:
     A version of the API.
 
     :ivar root: the path below the host at which it begins.
-    :ivar hints: what to say to a person besides an HTTP status, to go on with after a semicolon.
+    :ivar hints: what to say to a person besides an HTTP status, appended after a semicolon.
     :ivar numeric_ids: whether ids are positive whole numbers, and nothing else.
     :ivar renamed: beginnings of paths, as regular expressions, and what they are called, if otherwise than in
         v1; the first one that fits counts; ``None`` for what is gone.
@@ -78,7 +78,7 @@ def hints(version_name: str, now: float | None = None) -> Mapping[int, str]:
     """
     Tell what to say to a person besides an HTTP status.
 
-    After the end of v1, what it answers is no longer about the token or the id.
+    After the end of v1, its response is no longer about the token or the id.
 
     :param version_name: a key of :data:`VERSIONS`.
     :param now: seconds since the epoch; ``None`` for the time it is.

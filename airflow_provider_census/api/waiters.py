@@ -413,7 +413,7 @@ def wait(
     :param options: how often, and until when.
     :param now: the clock of ``options``.
     :param first_success: return what the first poll that succeeds gives, whether it has ended or not.
-    :param min_interval: seconds between two adaptive polls at least, as many as others want to poll, too.
+    :param min_interval: seconds between two adaptive polls at least; more with more waits on a connection.
     :returns: what was polled when it had ended: the finished run, or the status of the refresh.
     :raises CensusTimeoutError: if it is still running at the first deadline.
     :raises CensusNotFoundError: if there is no such thing.

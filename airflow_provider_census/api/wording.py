@@ -140,7 +140,7 @@ def other_run(run: Mapping[str, Any], now: float) -> str:
 
 
 def trouble(error: CensusError) -> str:
-    """Say what an outage is, and the connection only then: ``Connection refused (GET /sync_runs/94)``."""
+    """Say what an outage is: ``Connection refused (GET /sync_runs/94) · connection 'census_default' (…)``."""
     where = f" · {error.connection}" if error.connection else ""
     return str(*error.args).rstrip(".") + where
 

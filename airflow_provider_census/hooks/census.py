@@ -99,8 +99,6 @@ class CensusHook(Operations, OldMethods, BaseHook):
         sync_id: int | str,
         *,
         force_full_sync: bool = False,
-        snapshot: RunsSnapshot | None = None,
-        sleep: Callable[[float], None] | None = None,
     ) -> int:
         """
         Start a run of a sync, and never two, whatever happens to the request on its way.
@@ -110,8 +108,6 @@ class CensusHook(Operations, OldMethods, BaseHook):
 
         :param sync_id: id of the sync.
         :param force_full_sync: sync all records instead of the changed ones; append syncs do not support it.
-        :param snapshot: what :meth:`snapshot_runs` gave, if the caller has use for it; else it is taken now.
-        :param sleep: waits for so many seconds; ``None`` for ``time.sleep``.
         :returns: the id of the new run.
         :raises ValueError: if an argument is not what it should be.
         :raises CensusNotFoundError: if there is no such sync.
@@ -120,10 +116,11 @@ class CensusHook(Operations, OldMethods, BaseHook):
         """
         request = endpoints.trigger_sync(sync_id, force_full_sync=force_full_sync)
         submission = self.submission  # of an operator, which calls this as anybody does
+        snapshot: RunsSnapshot | None = None
         if submission is not None:
-            snapshot = snapshot or submission.snapshot or self.snapshot_runs(sync_id)
+            snapshot = submission.snapshot or self.snapshot_runs(sync_id)
             submission.save_intent(snapshot)
-        elif snapshot is None:
+        else:
             with suppress(CensusError):  # then Census' clock alone must tell our run from another one
                 snapshot = self.snapshot_runs(sync_id, retry=False)
         settings = self.settings
@@ -138,7 +135,7 @@ class CensusHook(Operations, OldMethods, BaseHook):
             rng=random.Random(),
             snapshot=snapshot,
         )
-        return self.drive(flow, sleep or (submission.sleep if submission else time.sleep))
+        return self.drive(flow, submission.sleep if submission else time.sleep)
 
     def snapshot_runs(self, sync_id: int | str, *, retry: bool = True) -> RunsSnapshot:
         """

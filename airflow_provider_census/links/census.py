@@ -37,7 +37,23 @@ class CensusSyncRunLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Read the address back; empty until the task knows its run."""
-        return read(ti_key) or ""
+        xcom = base_xcom()
+        if AIRFLOW_V_3_0_PLUS:
+            return xcom.get_value(ti_key=ti_key, key=XCOM_KEY) or ""
+        # In Airflow 2 get_value() of the plain class asks the custom backend, too.
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            found = xcom.get_many(
+                key=XCOM_KEY,
+                dag_ids=ti_key.dag_id,
+                task_ids=ti_key.task_id,
+                run_id=ti_key.run_id,
+                map_indexes=ti_key.map_index,
+                session=session,
+            )
+            stored = found.with_entities(xcom.value).first()
+            return "" if stored is None else xcom.deserialize_value(stored) or ""
 
 
 def publish(context: Context, url: str, log: Log) -> None:
@@ -51,27 +67,6 @@ def publish(context: Context, url: str, log: Log) -> None:
         )
     except Exception as error:  # noqa: BLE001 - whatever Airflow fails with
         log.warning("The button %r has no address, %s: %r", CensusSyncRunLink.name, url, error)
-
-
-def read(ti_key: Any) -> Any:
-    """Read the address; ``None`` if there is none."""
-    xcom = base_xcom()
-    if AIRFLOW_V_3_0_PLUS:
-        return xcom.get_value(ti_key=ti_key, key=XCOM_KEY)
-    # In Airflow 2 get_value() of the plain class asks the custom backend, too.
-    from airflow.utils.session import create_session
-
-    with create_session() as session:
-        found = xcom.get_many(
-            key=XCOM_KEY,
-            dag_ids=ti_key.dag_id,
-            task_ids=ti_key.task_id,
-            run_id=ti_key.run_id,
-            map_indexes=ti_key.map_index,
-            session=session,
-        )
-        stored = found.with_entities(xcom.value).first()
-        return None if stored is None else xcom.deserialize_value(stored)
 
 
 @functools.cache

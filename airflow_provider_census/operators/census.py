@@ -37,7 +37,7 @@ from airflow_provider_census.operators.checkpoint import CheckpointStore, Resuma
 from airflow_provider_census.operators.ineffective import warn_of_ineffective_options
 from airflow_provider_census.utils import stats, xcom
 from airflow_provider_census.utils.deprecation import old_names
-from airflow_provider_census.utils.kill import task_state, was_killed_by_user, within
+from airflow_provider_census.utils.kill import call_with_timeout, task_state, was_killed_by_user
 from airflow_provider_census.waiting import DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
@@ -378,10 +378,11 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
     def _complete(self, context: Context, run: Run, options: WaitOptions) -> int | None:
         """Evaluate a finished run, unless Census skipped it for one that is to be waited for or joined."""
         if self.if_running in {"wait", "join"} and outcome(run) == "skipped":
-            from airflow_provider_census.api.triggering import find_blocking_run
+            from airflow_provider_census.api.endpoints import newest_sync_runs
+            from airflow_provider_census.api.triggering import blocking_run
 
             sync_id = self._find_sync_id()
-            blocking = self.hook.drive(find_blocking_run(sync_id, run))
+            blocking = blocking_run(run, self.hook.run(newest_sync_runs(sync_id)))
             if blocking is not None and (outcome(blocking) is None or self._skips < MAX_SKIPS):
                 by = wording.other_run(blocking, time.time())
                 self.log.info("Skipped by Census: run %s was blocked by %s", run["id"], by)
@@ -418,7 +419,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         if self._cancellable is None or not self.cancel_on_kill:
             return
         (sync_run_id, ti), self._cancellable = self._cancellable, None
-        state = within(STATE_TIMEOUT, lambda: task_state(ti))
+        state = call_with_timeout(STATE_TIMEOUT, lambda: task_state(ti))
         if state is None or not was_killed_by_user(state, deferred=False):
             self.log.warning("Killed, but by no user: sync run %s keeps running.", sync_run_id)
             return
@@ -431,7 +432,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
                 return str(error) or repr(error)
             return ""
 
-        failure = within(2 * CANCEL_TIMEOUT, cancel)
+        failure = call_with_timeout(2 * CANCEL_TIMEOUT, cancel)
         if failure != "":
             reason = failure or "Census did not take the cancellation in time."
             self.log.warning("Sync run %s may keep running: %s", sync_run_id, reason)

@@ -85,7 +85,7 @@ class CheckpointStore:
 
     def load(self) -> Checkpoint | None:
         """Load the checkpoint of an earlier try; ``None`` if there is none that this try could go by."""
-        stored = Checkpoint.parse(self.store.get(EXTERNAL_ID_KEY)) if self.store is not None else None
+        stored = Checkpoint.parse(self.store.get(EXTERNAL_ID_KEY))
         wanted = self.checkpoint
         if stored is None or (stored.sync_id, stored.full_sync) != (wanted.sync_id, wanted.full_sync):
             return None

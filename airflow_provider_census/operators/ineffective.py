@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def warn_of_ineffective_options(task: CensusTriggerSyncOperator, default_timeout: timedelta) -> None:
     """Warn of what a DAG file sets on a task in vain."""
-    may_wait = task.if_running not in ("trigger", "fail")  # nor what Airflow resolves, which has no hash
+    may_wait = task.if_running not in ("trigger", "fail")  # a tuple, for an XComArg has no hash
     everywhere = conf.getboolean("operators", "default_deferrable", fallback=False)
     no_timeout = (default_timeout, default_timeout.total_seconds())
     ineffective = [

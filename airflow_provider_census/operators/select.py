@@ -90,7 +90,7 @@ class CensusSelectSyncsOperator(BaseOperator):
         optional(check_hook_params)("hook_params", hook_params)
         if is_literal(census_conn_id):
             check_name("census_conn_id", census_conn_id)
-        check_bool(allow_empty=allow_empty)
+        check_bool("allow_empty", allow_empty)
         if all(is_literal(value) for value in self._criteria().values()):
             from airflow_provider_census.api.selection import SyncFilter
 

@@ -125,7 +125,6 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poke_interval: seconds, or a ``timedelta``, between two polls; ``None`` lets them grow with the
         time waited, from 4 to 23 seconds; 60 in mode ``reschedule``.
-    :param thresholds: those of :class:`~airflow_provider_census.api.criteria.SuccessCriteria`, by name.
     :param log_rejected_records: how many rejected records the log names at most; 0 for none.
     :param hook_params: what the hook takes besides its connection.
     """
@@ -154,7 +153,6 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         census_conn_id: str,
         deferrable: bool,
         poke_interval: timedelta | float | None,
-        thresholds: dict[str, Any],
         log_rejected_records: int,
         hook_params: dict[str, Any] | None,
         **kwargs: Any,
@@ -169,8 +167,6 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
             setattr(self, name, spans[name])
         self.census_conn_id = census_conn_id
         self.deferrable = deferrable
-        for name, value in thresholds.items():
-            setattr(self, name, value)
         self.log_rejected_records = log_rejected_records
         self.hook_params = hook_params
         if is_literal(census_conn_id):

@@ -87,16 +87,14 @@ class CensusSyncRunSensor(WaitSensor):
         **kwargs: Any,
     ) -> None:
         self.on_skipped_run = on_skipped_run
+        self.max_records_failed = max_records_failed
+        self.max_records_invalid = max_records_invalid
+        self.max_failed_share = max_failed_share
+        self.min_records_processed = min_records_processed
         super().__init__(
             census_conn_id=census_conn_id,
             deferrable=deferrable,
             poke_interval=poke_interval,
-            thresholds={
-                "max_records_failed": max_records_failed,
-                "max_records_invalid": max_records_invalid,
-                "max_failed_share": max_failed_share,
-                "min_records_processed": min_records_processed,
-            },
             log_rejected_records=log_rejected_records,
             hook_params=hook_params,
             **kwargs,
@@ -176,16 +174,14 @@ class CensusSyncSensor(WaitSensor):
         hook_params: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        self.max_records_failed = max_records_failed
+        self.max_records_invalid = max_records_invalid
+        self.max_failed_share = max_failed_share
+        self.min_records_processed = min_records_processed
         super().__init__(
             census_conn_id=census_conn_id,
             deferrable=deferrable,
             poke_interval=poke_interval,
-            thresholds={
-                "max_records_failed": max_records_failed,
-                "max_records_invalid": max_records_invalid,
-                "max_failed_share": max_failed_share,
-                "min_records_processed": min_records_processed,
-            },
             log_rejected_records=log_rejected_records,
             hook_params=hook_params,
             **kwargs,
@@ -224,7 +220,7 @@ class CensusSyncSensor(WaitSensor):
         from airflow_provider_census.api.waiters import SyncWaiter
         from airflow_provider_census.triggers.census import CensusSyncTrigger
 
-        if not isinstance(waiter, SyncWaiter):  # the triggerer has seen which run it is
+        if not isinstance(waiter, SyncWaiter):  # the triggerer reported which run it is
             return super()._trigger(waiter, options)
         return CensusSyncTrigger(waiter.sync_id, waiter.since, self.census_conn_id, **options.as_dict())
 

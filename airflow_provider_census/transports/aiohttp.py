@@ -144,7 +144,7 @@ class AiohttpTransport:
                 if settings != rejected.settings:
                     self._credentials = await self._use(settings)
             except Exception as error:  # noqa: BLE001 - whatever a secrets backend fails with
-                self._log.warning("%s %r", base.STILL_COUNTS, error)
+                self._log.warning("%s %r", base.KEEPING_SETTINGS, error)
         return self._credentials or rejected
 
     def _send(self, request: Request[T], credentials: Credentials) -> Awaitable[Response[T]]:
@@ -158,7 +158,7 @@ class AiohttpTransport:
     async def _send_once(self, request: Request[T], credentials: Credentials) -> Response[T]:
         settings, client = credentials.settings, credentials.client
         try:
-            await self.pace.turn(client.slots)
+            await self.pace.acquire_slot(client.slots)
             try:
                 response = await self._exchange(request, credentials)
             finally:

@@ -33,7 +33,7 @@ E = TypeVar("E", bound=BaseException)
 QUOTED = re.compile(r"""\bb(['"]).*(?:\1|$)""", re.DOTALL)
 """Bytes that an HTTP library quotes."""
 
-STILL_COUNTS = "Cannot read the connection again; what it said before still counts."
+KEEPING_SETTINGS = "Cannot read the Airflow connection again; the settings read before stay in use."
 
 
 @functools.cache

@@ -10,7 +10,6 @@ as the kill of a task while it sleeps, ends the flow where it stands.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow_provider_census.api.flow import Flow, Sleep
@@ -26,9 +25,7 @@ T = TypeVar("T")
 CENSUS_ERRORS = (CensusApiError, CensusConnectionError)
 
 
-def drive(
-    flow: Flow[T], send: Callable[[Request[Any]], Response[Any]], sleep: Callable[[float], None] = time.sleep
-) -> T:
+def drive(flow: Flow[T], send: Callable[[Request[Any]], Response[Any]], sleep: Callable[[float], None]) -> T:
     """
     Run a flow on a worker.
 

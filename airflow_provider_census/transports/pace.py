@@ -18,8 +18,8 @@ class Pace:
     """
     When the requests of one connection may be sent.
 
-    After a ``Retry-After`` none is sent before its time, whoever was told it; then they come back one after
-    the other. A budget of requests per minute lets them go at even distances.
+    After a ``Retry-After`` none is sent before its time, whichever request received it; then they come back
+    one after the other. A budget of requests per minute lets them go at even distances.
 
     :ivar waits: how many share it.
     :ivar max_requests_per_minute: the budget; ``None`` for none.
@@ -42,7 +42,7 @@ class Pace:
         self._held_until = max(self._held_until, now + seconds)
         self._back_at = max(self._back_at, now + seconds + polling.return_spread(self.waits, seconds))
 
-    async def turn(self, slots: asyncio.Semaphore) -> None:
+    async def acquire_slot(self, slots: asyncio.Semaphore) -> None:
         """
         Wait until a request may be sent.
 
@@ -56,7 +56,7 @@ class Pace:
             await slots.acquire()
             if self._now() >= self._held_until:
                 return
-            slots.release()  # meanwhile, another request was told to hold back
+            slots.release()  # meanwhile, another request received a Retry-After
 
     async def _wait_for_return(self) -> None:
         held_until = None
@@ -65,7 +65,7 @@ class Pace:
             await asyncio.sleep(RNG.uniform(max(now, held_until), self._back_at) - now)
 
     async def _wait_for_budget(self, distance: float) -> None:
-        async with self._queue:  # which a wait that ends leaves, and takes nobody's turn along
+        async with self._queue:  # a wait that is cancelled here leaves it to the next one
             await asyncio.sleep(max(0.0, self._next_at - self._now()))
             self._next_at = self._now() + distance
 

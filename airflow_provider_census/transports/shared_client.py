@@ -36,7 +36,7 @@ class SharedClient:
     :param ca_bundle: the certificate authorities to trust.
     :param forget: called when nobody uses it any more.
     :ivar session: what holds the sockets.
-    :ivar slots: waiting for a free socket, which counts for no request's timeout.
+    :ivar slots: acquired for a socket, before the timeout of a request begins.
     """
 
     session: aiohttp.ClientSession
@@ -45,7 +45,7 @@ class SharedClient:
         self.slots = asyncio.Semaphore(MAX_CONNECTIONS)
         self._opening = asyncio.create_task(_open_session(ca_bundle))
         self._forget = forget
-        self._users = 0
+        self._refcount = 0
 
     @classmethod
     async def join(cls, base_url: str, proxy: str | None, *, shared: bool = True) -> SharedClient:
@@ -62,7 +62,7 @@ class SharedClient:
         client = clients.get(name)
         if client is None:
             client = clients[name] = cls(ca_bundle, functools.partial(clients.pop, name))
-        client._users += 1
+        client._refcount += 1
         try:
             if not client._opening.done():
                 await asyncio.wait({client._opening})  # to be cancelled meanwhile takes it from nobody
@@ -74,8 +74,8 @@ class SharedClient:
 
     async def leave(self) -> None:
         """Use it no more; the last user closes the sockets, or they are never opened."""
-        self._users -= 1
-        if self._users:
+        self._refcount -= 1
+        if self._refcount:
             return
         self._forget()
         if self._opening.get_loop().is_closed():

@@ -10,7 +10,7 @@ import time
 from abc import abstractmethod
 from functools import cached_property
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -87,7 +87,7 @@ class WaitEvent(NamedTuple):
             sync_run_id = payload["sync_run_id"]
             if run_known or sync_run_id is not None:
                 check_id("sync_run_id", sync_run_id)
-            if kind not in EventKind.__args__:  # type: ignore[attr-defined]
+            if kind not in get_args(EventKind):
                 raise ValueError(f"there is no event {kind!r}")
         except (AttributeError, TypeError, KeyError, ValueError) as error:
             raise CensusError(

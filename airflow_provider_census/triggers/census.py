@@ -65,7 +65,7 @@ class CensusSyncRunTrigger(WaitTrigger):
         super().__init__(census_conn_id, release, {"poll_interval": poll_interval, **options})
         if release is None:  # else it was checked before it was stored
             check_id("sync_run_id", sync_run_id)
-            check_bool(cancel_on_kill=cancel_on_kill)
+            check_bool("cancel_on_kill", cancel_on_kill)
             sync_run_id = plain(sync_run_id)
         self.sync_run_id = sync_run_id
         self.cancel_on_kill = cancel_on_kill

@@ -94,7 +94,7 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
         checked = check_id("sync_id", sync_id)
         self.sync_id = int(checked) if checked.isdigit() else str(checked)
         self.census_conn_id = check_name("census_conn_id", census_conn_id)
-        check_bool(include_failed=include_failed)
+        check_bool("include_failed", include_failed)
         self.include_failed = include_failed
         self.since = None if since is None else parse_datetime("since", since)
         self.poll_interval = to_seconds("poll_interval", poll_interval)
@@ -249,7 +249,7 @@ class PollStream(SharedStreamProducer):
         self._is_intact = True
 
     async def open_stream(self) -> AsyncIterator[tuple[PollStream | Poll, Poll | None]]:
-        """Begin with the stream itself, and go on with the polls of the trigger that took it."""
+        """Begin with the stream itself, and continue with the polls of the trigger that took it."""
         yield self, None
         trigger = await self.trigger
         async for poll in trigger.polls():

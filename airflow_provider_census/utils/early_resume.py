@@ -41,12 +41,3 @@ def grace() -> float:
         return 0.0
     heartbeats = ("workers", "min_heartbeat_interval"), ("scheduler", "scheduler_heartbeat_sec")
     return max(MIN_GRACE, *(3 * float(conf.get(*setting, fallback=5)) for setting in heartbeats))
-
-
-def resume_after(deferred: float) -> float | None:
-    """
-    When the trigger of a deferral may fire; ``None`` for at once.
-
-    :param deferred: when the task was deferred, in seconds since the epoch, as what is returned.
-    """
-    return deferred + grace() if HAS_FAULT else None

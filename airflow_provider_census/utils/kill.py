@@ -90,15 +90,15 @@ def task_state(ti: Any) -> str:
     return str(getattr(state, "value", state) or "none")
 
 
-def within(seconds: float, ask: Callable[[], T]) -> T | None:
-    """Get an answer that may never come; ``None`` if it does not in time, or cannot be had."""
-    answers: list[T] = []
+def call_with_timeout(seconds: float, call: Callable[[], T]) -> T | None:
+    """Call in a thread what may never return; ``None`` if it fails, or takes longer."""
+    results: list[T] = []
 
     def store() -> None:
         with suppress(Exception):
-            answers.append(ask())
+            results.append(call())
 
     thread = threading.Thread(target=store, daemon=True)
     thread.start()
     thread.join(seconds)
-    return answers[0] if answers else None
+    return results[0] if results else None

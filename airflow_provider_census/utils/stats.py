@@ -29,7 +29,7 @@ def sync_run_started() -> None:
 
 def sync_run_finished(outcome: str, waiting_since: float | None) -> None:
     """
-    Count a run that a task has seen end, and the time that the task waited for it.
+    Count a run that has ended, and the time that the task waited for it.
 
     :param outcome: how the run ended.
     :param waiting_since: when the wait began, in seconds since the epoch; ``None`` if nobody knows.

@@ -490,6 +490,5 @@ SKIPPED = run_at(5, 95, status="skipped", updated_at=iso(1_700_000_000.0 + 6))
     ids=str,
 )
 def test_which_run_blocked_another(others: list[Any], found: int | None) -> None:
-    flow = triggering.find_blocking_run(52, SKIPPED)
-    blocking = FlowRunner().run(flow, in_order([[SKIPPED, *others]]))
+    blocking = triggering.blocking_run(SKIPPED, [SKIPPED, *others])
     assert (blocking or {}).get("id") == found

@@ -30,10 +30,6 @@ FROM_ZERO = partial(validation.check_int, low=0)
 ORDER = partial(validation.check_choice, allowed=("asc", "desc"))
 
 
-def check_flag(argument: str, value: Any) -> None:
-    validation.check_bool(**{argument: value})
-
-
 TAKEN: list[tuple[Check, Any, Any]] = [
     *[
         (validation.check_id, value, str(value))
@@ -47,7 +43,7 @@ TAKEN: list[tuple[Check, Any, Any]] = [
     *[(TO_TEN, value, value) for value in (1, 10)],
     *[(FROM_ZERO, value, value) for value in (0, 10**30)],
     *[(ORDER, value, value) for value in ("asc", "desc")],
-    *[(check_flag, value, None) for value in (True, False)],
+    *[(validation.check_bool, value, None) for value in (True, False)],
     *[(validation.to_bool, value, True) for value in (True, "true", "True", " TRUE\n")],
     *[(validation.to_bool, value, False) for value in (False, "false", "False")],
     (validation.to_seconds, 1, 1.0),
@@ -71,7 +67,7 @@ REFUSED: list[tuple[Check, Any]] = [
     *[(TO_TEN, value) for value in (0, 11, -1, True, 1.5, "5", None)],
     *[(FROM_ZERO, value) for value in (-1, False, 0.5)],
     *[(ORDER, value) for value in ("", "ASC", 1, None, ["asc"])],
-    *[(check_flag, value) for value in (None, 0, 1, "true", TEMPLATE)],
+    *[(validation.check_bool, value) for value in (None, 0, 1, "true", TEMPLATE)],
     *[(validation.to_bool, value) for value in (None, 0, 1, "", "yes", "1", TEMPLATE)],
     *[(validation.to_seconds, value) for value in (None, 0, -1, True, "5", float("nan"), float("inf"), [5])],
     *[(validation.to_seconds, value) for value in (timedelta(0), timedelta(days=-1), timedelta(days=3651))],
@@ -103,12 +99,6 @@ def test_a_template_that_nobody_rendered_is_called_that(check: Check) -> None:
 
 def test_an_id_knows_what_it_was_passed_as() -> None:
     assert validation.check_id("sync_id", 52).argument == "sync_id"
-
-
-def test_all_flags_of_a_call_are_checked() -> None:
-    validation.check_bool(one=True, other=False)
-    with pytest.raises(ValueError, match=r"^other must be True or False, not 'no'$"):
-        validation.check_bool(one=True, other="no")
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_a_subclass_of_the_hook_counts(
     asked: list[Any] = []
 
     class House(CensusHook):
-        def trigger_sync(self, sync_id: Any, *, force_full_sync: bool = False) -> int:  # type: ignore[override]
+        def trigger_sync(self, sync_id: Any, *, force_full_sync: bool = False) -> int:
             asked.append((sync_id, force_full_sync))
             return super().trigger_sync(sync_id, force_full_sync=force_full_sync)
 

@@ -241,12 +241,12 @@ def test_who_leaves_the_queue_takes_nobodys_turn_along() -> None:
         slots = asyncio.Semaphore(100)
         shared = pace.Pace()
         shared.max_requests_per_minute = 1
-        leaving = [asyncio.create_task(shared.turn(slots)) for _ in range(100)]
+        leaving = [asyncio.create_task(shared.acquire_slot(slots)) for _ in range(100)]
         await asyncio.sleep(1.0)
         for task in leaving:
             task.cancel()
         await asyncio.gather(*leaving, return_exceptions=True)
-        await shared.turn(slots)
+        await shared.acquire_slot(slots)
         return loop.time()
 
     assert virtual_time.run(leave()) == pytest.approx(60.0, abs=0.1)
@@ -257,9 +257,9 @@ def test_another_connection_is_not_held() -> None:
         loop = asyncio.get_running_loop()
         slots = asyncio.Semaphore(100)
         pace.shared_pace("one").hold(30.0)
-        await pace.shared_pace("two").turn(slots)
+        await pace.shared_pace("two").acquire_slot(slots)
         own = AiohttpTransport(mock.AsyncMock(), log, conn_id="one", shared=False)  # as of a cancellation
-        await own.pace.turn(slots)
+        await own.pace.acquire_slot(slots)
         return loop.time()
 
     assert virtual_time.run(both()) == 0.0

@@ -444,7 +444,9 @@ def test_a_read_that_fails_at_a_401_leaves_the_token_as_it_was(
         airflow.point_to(server, "one")
         run(rejected())
     [warning] = log.warnings
-    assert warning.startswith("Cannot read the connection again; what it said before still counts. ")
+    assert warning.startswith(
+        "Cannot read the Airflow connection again; the settings read before stay in use. "
+    )
     assert ("census_default" if failure is None else "no backend") in warning
 
 
