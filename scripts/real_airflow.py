@@ -68,7 +68,7 @@ class Airflow:
             with build_opener(ProxyHandler({})).open(request, timeout=30) as response:
                 return json.load(response)
         except HTTPError as error:
-            if error.code == 404:
+            if error.code == 404 or (method == "GET" and error.code >= 500):  # not yet, while it starts
                 return None
             answer = error.read().decode(errors="replace")
             raise ProgramError(f"Airflow answered {method} {path} with {error.code}: {answer}") from None

@@ -39,7 +39,10 @@ def button(ti: Any) -> str:
     """What the button of a task instance opens, as Airflow's web server finds it."""
     if airflow.__version__.startswith("2."):
         return CensusSyncRunLink().get_link(None, ti_key=ti.key)  # type: ignore[arg-type]
-    from airflow.serialization.definitions.operatorlink import XComOperatorLink
+    try:
+        from airflow.serialization.definitions.operatorlink import XComOperatorLink
+    except ImportError:  # before 3.2
+        from airflow.serialization.serialized_objects import XComOperatorLink  # type: ignore[attr-defined]
 
     return XComOperatorLink(CensusSyncRunLink.name, XCOM_KEY).get_link(None, ti_key=ti.key)  # type: ignore[arg-type]
 
