@@ -294,9 +294,8 @@ class WaitsForSyncRun(_Task):
         """
         now, end = time.time(), options.first_deadline
         left = TEN_YEARS if end is None else min(max(0.0, end - now), TEN_YEARS)
-        grace = early_resume.grace()
-        earliest = max(now + grace if grace else 0.0, options.resume_after or 0.0)
-        options = replace(options, resume_after=earliest or None)
+        grace, earliest = early_resume.grace(), options.resume_after or 0.0
+        options = replace(options, resume_after=max(earliest, now + grace if grace else 0.0) or None)
         times = {name: getattr(options, name) for name in ("started", "deadline", "execution_deadline")}
         trigger = self._trigger(waiter, options).connect_as(self.hook, self.hook_params)
         trigger.sync_name = self._sync_name or None

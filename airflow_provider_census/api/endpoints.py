@@ -267,7 +267,9 @@ def newest_sync_runs(sync_id: int | str) -> Request[list[SyncRun]]:
 
     No operation of its own, so the hook has no method for it.
     """
-    return list_sync_runs(sync_id, order="desc", page=1, per_page=MAX_PER_PAGE)
+    checked = check_id("sync_id", sync_id)
+    params = {"order": "desc", "page": 1, "per_page": MAX_PER_PAGE}
+    return _list("syncs", checked, "sync_runs", params=params, paged=False, about=("sync_id", checked))
 
 
 def list_sources() -> Request[list[Source]]:
