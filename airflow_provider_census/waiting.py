@@ -367,7 +367,7 @@ class WaitsForSyncRun(_Task):
     def _resume(
         self, context: Context, waiter: RunWaiter[Any], event: WaitEvent, options: WaitOptions
     ) -> Run:
-        """Resume after the trigger: poll again, for the run is read again, whatever the trigger reported."""
+        """Resume after the trigger: poll again, for what the run is now counts, not what the trigger saw."""
         self._waiting_since = options.started
         run: Run | None = self._poll_once(context, waiter)
         if run is not None:
