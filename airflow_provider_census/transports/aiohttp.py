@@ -144,7 +144,7 @@ class AiohttpTransport:
                 if settings != rejected.settings:
                     self._credentials = await self._use(settings)
             except Exception as error:  # noqa: BLE001 - whatever a secrets backend fails with
-                self._log.warning("%s %r", base.KEEPING_SETTINGS, error)
+                self._log.warning(base.KEEPING_SETTINGS, rejected.settings.connection_id, error)
         return self._credentials or rejected
 
     def _send(self, request: Request[T], credentials: Credentials) -> Awaitable[Response[T]]:

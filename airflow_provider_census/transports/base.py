@@ -33,7 +33,7 @@ E = TypeVar("E", bound=BaseException)
 QUOTED = re.compile(r"""\bb(['"]).*(?:\1|$)""", re.DOTALL)
 """Bytes that an HTTP library quotes."""
 
-KEEPING_SETTINGS = "Cannot read the Airflow connection again; the settings read before stay in use."
+KEEPING_SETTINGS = "Cannot read the Airflow connection %r again; what was read before stays in use: %r"
 
 
 @functools.cache

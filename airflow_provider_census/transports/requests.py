@@ -169,7 +169,7 @@ class RequestsTransport:
         try:
             settings = self._read_connection()
         except Exception as error:  # noqa: BLE001 - whatever a secrets backend fails with
-            self._log.warning("%s %r", base.KEEPING_SETTINGS, error)
+            self._log.warning(base.KEEPING_SETTINGS, self.settings.connection_id, error)
             return False
         if settings == self.settings:
             return False

@@ -445,7 +445,7 @@ def test_a_read_that_fails_at_a_401_leaves_the_token_as_it_was(
         run(rejected())
     [warning] = log.warnings
     assert warning.startswith(
-        "Cannot read the Airflow connection again; the settings read before stay in use. "
+        "Cannot read the Airflow connection 'census_default' again; what was read before stays in use: "
     )
     assert ("census_default" if failure is None else "no backend") in warning
 
