@@ -13,6 +13,7 @@ import http.client
 import os
 import ssl
 import time
+from functools import partial
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from urllib3 import HTTPConnectionPool
+    from urllib3.connection import HTTPConnection
 
     from airflow_provider_census.api.flow import Log
     from airflow_provider_census.api.request import Request, Response
@@ -100,10 +102,16 @@ class Adapter(HTTPAdapter):
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> HTTPConnectionPool:
         """Give the connections to a host."""
         pool: Any = super().get_connection_with_tls_context(*args, **options)
-        if pool.ConnectionCls.response_class is not FinalResponse:
-            members = {"response_class": FinalResponse}
-            pool.ConnectionCls = type(pool.ConnectionCls.__name__, (pool.ConnectionCls,), members)
+        if not isinstance(pool.ConnectionCls, partial):
+            pool.ConnectionCls = partial(_connection, pool.ConnectionCls)
         return cast("HTTPConnectionPool", pool)
+
+
+def _connection(kind: type[HTTPConnection], **options: Any) -> HTTPConnection:
+    """Make a connection of a kind, which depends on scheme and proxy."""
+    connection = kind(**options)
+    connection.response_class = FinalResponse
+    return connection
 
 
 class Session(requests.Session):
