@@ -8,7 +8,7 @@ import inspect
 import random
 import time
 from abc import abstractmethod
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
@@ -269,16 +269,13 @@ class WaitsForSyncRun(_Task):
 
         :param method_name: what to resume with.
         """
-        self._waiting_since = options.started
         end, deadline = time.time() + early_resume.short_wait(), options.first_deadline
-        # What may not resume before the time is over cannot be deferred.
-        stays = deadline is not None and deadline < end + early_resume.grace()
-        here = options if stays else replace(options, deadline=end)
         try:
-            return self._wait_here(waiter, here)
-        except CensusTimeoutError:
-            if stays:
-                self._raise_timeout(waiter, options.first_timeout)
+            # What may not resume before the time is over cannot be deferred.
+            if deadline is not None and deadline < end + early_resume.grace():
+                return self._wait_until_timeout(waiter, options)
+            with suppress(CensusTimeoutError):
+                return self._wait_here(waiter, replace(options, deadline=end))
         finally:
             if waiter.run is not None:
                 self._publish_link(context, waiter.run)
@@ -345,10 +342,20 @@ class WaitsForSyncRun(_Task):
         from airflow_provider_census.api.waiters import wait
 
         self._check_hook()
+        self._waiting_since = options.started
         here = replace(options, execution_deadline=None)
         flow = wait(waiter, here, now=time.time, rng=random.Random(), first_success=first_success)
         with self._left_running(waiter):
             return self.hook.drive(flow, self._sleep)
+
+    def _wait_until_timeout(
+        self, waiter: RunWaiter[T], options: WaitOptions, *, first_success: bool = False
+    ) -> T:
+        """Wait on the worker, where to reach the ``timeout`` is final."""
+        try:
+            return self._wait_here(waiter, options, first_success=first_success)
+        except CensusTimeoutError:
+            raise self._timed_out(waiter, "timeout") from None
 
     def _sleep(self, seconds: float) -> None:
         """
@@ -378,22 +385,18 @@ class WaitsForSyncRun(_Task):
     def _raise_unless_ended(self, waiter: RunWaiter[Any], event: WaitEvent) -> None:
         """Raise what a wait in the triggerer ended with, unless that was the end of the run."""
         if event.kind in {"timeout", "execution_timeout"}:
-            self._raise_timeout(waiter, event.kind)
+            raise self._timed_out(waiter, event.kind)
         if event.kind == "error":
             raise CensusError(
                 f"The wait for {waiter.name} ended early, {waiter.if_abandoned}: {event.message}"
             )
 
-    def _raise_timeout(self, waiter: RunWaiter[Any], kind: str) -> NoReturn:
+    def _timed_out(self, waiter: RunWaiter[Any], kind: str) -> Any:
         """
-        End a wait whose time is over.
+        Leave a run whose wait is over, and make the error that says how far it was.
 
         :param kind: which of the two timeouts was reached.
         """
-        raise self._timed_out(waiter, kind) from None
-
-    def _timed_out(self, waiter: RunWaiter[Any], kind: str) -> Any:
-        """Leave a run whose wait is over, and say how far it was."""
         abandoned = self._abandon(waiter, kind)
         if waiter.run is not None:
             self._url = sync_runs.browser_url(self.hook.settings.base_url, waiter.run)

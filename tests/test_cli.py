@@ -341,6 +341,13 @@ def test_what_census_writes_is_printed_as_it_is(census: Sandbox, census_commands
         assert words in each.out
 
 
+def test_a_run_that_does_not_say_its_sync_is_shown(census: Sandbox, census_commands: Run) -> None:
+    body = {"status": "success", "data": {"id": 7, "status": "completed"}}
+    census.fail_next(1, status=200, body=body, path="/api/v1/sync_runs/7")
+    (shown,) = census_commands("status 7 -o json")
+    assert (shown.code, shown.found[0]["status"]) == (0, "completed")
+
+
 def test_what_a_terminal_would_obey_is_printed_escaped(census: Sandbox, census_commands: Run) -> None:
     words = "\x1b]0;title\x07 half \ud800 Zürich"
     run = {"id": 7, "sync_id": 52, "status": "failed", "error_message": words, "nested": [words]}

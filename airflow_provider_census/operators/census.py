@@ -143,6 +143,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         "log_rejected_records": partial(check_int, low=0),
         "hook_params": optional(check_hook_params),
     }
+    poll_interval: Any
     _skips = 0
     _cancellable: tuple[int, Any] | None = None
 
@@ -203,7 +204,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
 
     @property
     def _poll_interval(self) -> float | None:
-        return None if self.poll_interval is None else to_seconds("poll_interval", self.poll_interval)
+        return self.poll_interval  # a number, for the task has taken its arguments
 
     def execute(self, context: Context) -> int | None:
         """Start the sync, and wait for the run if asked to."""
@@ -232,16 +233,15 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         options = replace(self._wait_options(times), started=time.time())
         return self._submit(context, sync_id, self._checkpoints(context, sync_id), options)
 
-    def execute_complete(
-        self, context: Context, event: Any = None, *, joined: bool | None = None, **times: Any
-    ) -> int | None:
+    def execute_complete(self, context: Context, event: Any = None, **stored: Any) -> int | None:
         """Resume after the triggerer: read the run again, and evaluate it."""
         from airflow_provider_census.triggers.base import WaitEvent
 
         self._take_arguments()
-        joined = self._stored.get("joined") if joined is None else joined
-        self.joined = self.if_running == "join" if joined is None else joined
-        options = self._wait_options({**self._stored, **times})
+        stored = {**self._stored, **stored}
+        self.joined = stored.get("joined", self.if_running == "join")
+        self._skips = stored.get("skips", 0)
+        options = self._wait_options(stored)
         wait_event = WaitEvent.parse(event)
         run = self._resume(context, self._run_waiter(wait_event.sync_run_id), wait_event, options)
         return self._complete(context, run, options)
@@ -306,10 +306,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         waiter = self._idle_waiter(sync_id)
         if self.deferrable:
             return self._wait_or_defer(context, waiter, options, "execute_when_idle")
-        try:
-            return self._wait_here(waiter, options)
-        except CensusTimeoutError:
-            self._raise_timeout(waiter, "timeout")
+        return self._wait_until_timeout(waiter, options)
 
     def _idle_waiter(self, sync_id: str) -> SyncIdleWaiter:
         from airflow_provider_census.api.waiters import SyncIdleWaiter
@@ -323,7 +320,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
 
         if isinstance(waiter, SyncIdleWaiter):
             return {"sync_id": waiter.sync_id}
-        return {"joined": self.joined}
+        return {"joined": self.joined, "skips": self._skips}
 
     def _trigger(self, waiter: RunWaiter[Any], options: WaitOptions) -> WaitTrigger:
         from airflow_provider_census.api.waiters import SyncIdleWaiter
@@ -365,12 +362,9 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
             if self.deferrable:
                 run = self._wait_or_defer(context, waiter, options)
             else:
-                self._waiting_since = options.started
-                run = self._wait_here(waiter, options)
-        except CensusTimeoutError:
-            self._raise_timeout(waiter, "timeout")
+                run = self._wait_until_timeout(waiter, options)
         except AirflowTaskTimeout:
-            self._raise_timeout(waiter, "execution_timeout")
+            raise self._timed_out(waiter, "execution_timeout") from None
         finally:
             self._cancellable = None
         return self._complete(context, run, options)

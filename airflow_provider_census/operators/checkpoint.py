@@ -162,7 +162,10 @@ class ResumableSyncRun(WaitsForSyncRun):
         self.hook.submission = Submission(snapshot, checkpoints.save_intent, self._sleep)
         named = sync_id if self.sync_id is None else self.sync_id
         options: dict[str, Any] = {"force_full_sync": True} if full_sync else {}
-        sync_run_id: Any = self.hook.trigger_sync(named, **options)
+        try:
+            sync_run_id: Any = self.hook.trigger_sync(named, **options)
+        finally:
+            self.hook.submission = None
         if to_id(sync_run_id) is None:
             raise CensusError(
                 f"hook.trigger_sync gave {sync_run_id!r}, which is no id of a run. If the hook is a Mock, "
@@ -209,9 +212,7 @@ class ResumableSyncRun(WaitsForSyncRun):
             # A task that waits for the end of its run also waits for Census to respond.
             self.joined = earlier.joined
             waiter = self._run_waiter(earlier.sync_run_id)
-            return self._wait_here(waiter, self._wait_options(), first_success=True)
-        except CensusTimeoutError:
-            self._raise_timeout(waiter, "timeout")
+            return self._wait_until_timeout(waiter, self._wait_options(), first_success=True)
         except CensusNotFoundError:
             self.log.warning("Sync run %s of an earlier try is gone.", earlier.sync_run_id)
             return None

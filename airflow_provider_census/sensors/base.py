@@ -217,7 +217,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         try:
             return cast("Run | None", loop(self, context))
         except AirflowSensorTimeout:  # which only says that it is one
-            self._raise_timeout(waiter, "timeout")
+            raise self._timed_out(waiter, "timeout") from None
         except AirflowSkipException as skip:
             if skip.__cause__ is None and self._run is None:  # because of soft_fail
                 skip.__cause__ = self._timed_out(waiter, "timeout")

@@ -118,6 +118,21 @@ def test_a_crash_before_the_request_starts_one_run(
     assert [trigger.sync_run_id for trigger in census.triggers] == [found]
 
 
+def test_what_a_subclass_starts_besides_is_not_the_run_of_the_task(census: Sandbox) -> None:
+    class House(CensusTriggerSyncOperator):
+        def execute(self, context: Any) -> int | None:
+            sync_run_id = super().execute(context)
+            for _ in range(2):
+                self.hook.trigger_sync(53)
+            return sync_run_id
+
+    store = Store()
+    _, known = one_try(store)
+    started = House(task_id="task", sync_id=52).execute(known)
+    assert attempt(store, 2) == started
+    assert triggered(census) == [52, 53, 53]
+
+
 def test_after_a_crash_before_the_request_a_run_from_before_is_not_ours(
     census: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -537,6 +537,22 @@ def test_an_outage_while_another_run_is_running_is_not_the_end(
     assert triggered(census) == [52]
 
 
+@pytest.mark.parametrize("skips", [2, 3])
+def test_how_often_a_run_was_skipped_is_known_after_a_deferral(census: Sandbox, skips: int) -> None:
+    others = census.start_run(57)
+    skipped = CensusHook().trigger_sync(57)
+    census.finish_run(others)
+    task, known = operator(if_running="wait", wait_for_completion=True, deferrable=True), context()
+    event = {"sync_run_id": skipped, "event": "ended"}
+    if skips == 3:
+        with pytest.raises(CensusSyncRunSkipped):
+            task.execute_complete(known, event, skips=skips)
+    else:
+        with pytest.raises(TaskDeferred) as deferred:
+            task.execute_complete(known, event, skips=skips)
+        assert deferred.value.kwargs["skips"] == 3  # type: ignore[index]
+
+
 def attempt(store: Store | None, number: int, sync_id: int = 57, **options: Any) -> int | None:
     """One try of the task, as in a process of its own."""
     hooks.OWNED_RUN_IDS.clear()

@@ -67,6 +67,10 @@ def _guarded(monkeypatch: pytest.MonkeyPatch, unguarded: None) -> None:
     monkeypatch.setattr(early_resume, "HAS_FAULT", True)
 
 
+def triggered_runs(census: Sandbox) -> list[int]:
+    return [trigger.sync_run_id for trigger in census.triggers]
+
+
 def endless(census: Sandbox) -> None:
     """No run of the sandbox ends any more."""
     census.pace = 1e9
@@ -104,6 +108,13 @@ def test_what_would_have_to_resume_too_soon_is_not_deferred(
     error = CensusTimeoutError if "operator" in make.__name__ or make is when_idle else AirflowSensorTimeout
     with pytest.raises(error, match=r"has not ended within .*\(timeout\)"):
         make(census, 57, timeout=0.02).execute(context())
+
+
+def test_a_run_that_has_no_time_left_is_cancelled_once(census: Sandbox) -> None:
+    endless(census)
+    with pytest.raises(CensusTimeoutError, match="The run was cancelled"):
+        operator(census, 57, timeout=0.02, cancel_on_timeout=True).execute(context())
+    assert census.cancels == triggered_runs(census)
 
 
 def test_without_the_fault_one_poll_is_enough(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
