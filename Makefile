@@ -229,7 +229,7 @@ constraints: .venv/ready
 	$(call pin,constraints.txt,3.3.2,3.10 to 3.13)
 	$(call pin,constraints-3.2.txt,3.2.2,3.10 to 3.13,2026-06-20)
 	$(call pin,constraints-3.1.txt,3.1.8,3.10 to 3.13,2026-06-20)
-	$(call pin,constraints-3.0.txt,3.0.6,3.10 to 3.12,2026-06-20,'fastapi<0.129' 'pyjwt<2.11')
+	$(call pin,constraints-3.0.txt,3.0.6,3.10 to 3.12,2026-06-20,'fastapi<0.129' 'pyjwt<2.11' 'universal-pathlib<0.3')
 	$(call pin,constraints-2.11.txt,2.11.2,3.10 to 3.12)
 
 clean:

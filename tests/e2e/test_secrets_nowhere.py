@@ -21,6 +21,7 @@ from stand_in import Fault, Received, Server, data, response, sends
 if airflow.__version__.startswith("2."):
     pytest.skip("it needs an Airflow 3", allow_module_level=True)
 
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
 from cryptography.fernet import Fernet
 from real_airflow import Airflow, standalone, wait_for
 
@@ -254,11 +255,13 @@ def test_no_secret_is_anywhere(tmp_path: Path) -> None:
     files = (file for file in home.rglob("*") if file.is_file() and not file.is_symlink())
     places |= {str(file.relative_to(home)): file.read_bytes() for file in files}
     assert {place: found for place, text in places.items() if (found := found_in(text))} == {}
+    at_debug = [f"{name} is at DEBUG".encode() for name in LIBRARIES]
     for name, held in {
         "airflow.db": (b"secrets_dag.py", b"sync_run_summary", b"***"),
         "lineage.jsonl": (b"COMPLETE",),
-        ".trigger.": [f"{name} is at DEBUG".encode() for name in LIBRARIES],
-        "task_id=sync_1": [f"{name} is at DEBUG".encode() for name in LIBRARIES],
+        # Airflow 3.0 writes no line of a library into the log of a trigger.
+        ".trigger.": at_debug if AIRFLOW_V_3_1_PLUS or not AIRFLOW_V_3_0_PLUS else (),
+        "task_id=sync_1": at_debug,
         "task_id=sync_5": (b"rejected: 1 \xc3\x97 rejected", b"Which records were invalid"),
         "": (b"urllib3.connectionpool", b"HTTP 500", b"***"),
     }.items():
