@@ -23,7 +23,7 @@ from airflow_provider_census import reporting
 from airflow_provider_census.api import sync_runs, wording
 from airflow_provider_census.api.criteria import CHECKS, SuccessCriteria, evaluate
 from airflow_provider_census.api.polling import WaitOptions
-from airflow_provider_census.api.validation import TEN_YEARS, check_id, check_name, take_arguments
+from airflow_provider_census.api.validation import TEN_YEARS, check_id, check_name
 from airflow_provider_census.exceptions import (
     CensusAuthError,
     CensusError,
@@ -117,10 +117,6 @@ class WaitsForSyncRun(_Task):
         kind: type[CensusHook] = import_module(self._hook_module).CensusHook
         return kind(self.census_conn_id, **(self.hook_params or {}))
 
-    def _take_arguments(self) -> None:
-        """Replace the arguments by what they count as; what was checked in the DAG file is not again."""
-        take_arguments(self, self.checks, self._checked)
-
     def _check_hook(self) -> None:
         """
         Refuse to wait with a Mock, whose responses never end a wait.
@@ -146,7 +142,7 @@ class WaitsForSyncRun(_Task):
             name=self._sync_name or "",
         )
 
-    def _reported(self) -> AbstractContextManager[None]:
+    def _log_failure(self) -> AbstractContextManager[None]:
         """Say in the log why the task fails or is skipped, before Airflow does."""
         return reporting.log_failure(self.log, lambda: (self._url, self._details))
 
@@ -155,10 +151,12 @@ class WaitsForSyncRun(_Task):
         from airflow_provider_census.hooks.census import NOTIFIED
 
         NOTIFIED.add(self.census_conn_id)  # by the process that deferred the task
-        with self._reported():
+        with self._log_failure():
             if next_method == TRIGGER_FAILED:
                 return self._resume_without_event(context, next_kwargs)
-            return super().resume_execution(next_method, self._fit(next_method, next_kwargs), context)
+            return super().resume_execution(
+                next_method, self._accepted_kwargs(next_method, next_kwargs), context
+            )
 
     @abstractmethod
     def _resume_without_event(self, context: Context, failure: dict[str, Any] | None) -> Any:
@@ -171,7 +169,7 @@ class WaitsForSyncRun(_Task):
     def _name_of(self, run: Run) -> str:
         """Name the sync of a run, which takes one request for the whole task; ``""`` if that is not known."""
         if self._sync_name is None:
-            self._sync = reporting.definition(self.hook, run.get("sync_id"), self.log)
+            self._sync = reporting.read_definition(self.hook, run.get("sync_id"), self.log)
             self._sync_name = wording.sync_name(self._sync)
         return self._sync_name
 
@@ -190,14 +188,14 @@ class WaitsForSyncRun(_Task):
     def _criteria(self) -> SuccessCriteria:
         return SuccessCriteria(**{name: getattr(self, name) for name in CHECKS})
 
-    def _wait_options(self, known: Mapping[str, Any] | None = None) -> WaitOptions:
+    def _wait_options(self, stored: Mapping[str, Any] | None = None) -> WaitOptions:
         """
         Begin a wait now, or continue one.
 
-        :param known: the times of one that has begun, as an earlier process stored them; it may have been of
-            another release, which knows other times.
+        :param stored: what the deferral of a wait that has begun stored; it may have been of another release,
+            which knows other times.
         """
-        now = time.time()
+        now, stored = time.time(), stored or {}
         times: dict[str, Any] = {
             "started": now,
             "deadline": now + self.timeout,
@@ -209,9 +207,9 @@ class WaitsForSyncRun(_Task):
             # not heed the execution_timeout while a task is deferred.
             margin = 0.0 if AIRFLOW_V_3_0_PLUS else min(30.0, limit / 10)
             times["execution_deadline"] = now + limit - margin
-        times |= {name: moment for name, moment in (known or {}).items() if name in times}
-        self._sync_name = (known or {}).get("sync_name", self._sync_name)
-        self._url = (known or {}).get("url", self._url)
+        times |= {name: moment for name, moment in stored.items() if name in times}
+        self._sync_name = stored.get("sync_name", self._sync_name)
+        self._url = stored.get("url", self._url)
         return WaitOptions(
             self._poll_interval,
             bool(self.exponential_backoff),
@@ -232,20 +230,20 @@ class WaitsForSyncRun(_Task):
         from airflow_provider_census.api.waiters import poll_once
 
         self._check_hook()
-        known = waiter.run
         with self._left_running(waiter):
             polled = self.hook.drive(poll_once(waiter, retry_auth=retry_auth))
-        if waiter.run is not None and (known is None or known.get("id") != waiter.run.get("id")):
-            self._publish_link(context, waiter.run)
+        self._publish_run(context, waiter.run)
         return polled
 
-    def _publish_link(self, context: Context, run: Run) -> None:
-        self._publish(context, sync_runs.browser_url(self.hook.settings.base_url, run))
+    def _publish_run(self, context: Context, run: Run | None) -> None:
+        if run is not None:
+            self._publish(context, sync_runs.browser_url(self.hook.settings.base_url, run))
 
     def _publish(self, context: Context, url: str) -> None:
-        """Give the URL in Census to the button of the task, and to what its log says of a failure."""
-        self._url = url
-        publish(context, url, self.log)
+        """Give a URL in Census to the button of the task, and to what its log says of a failure."""
+        if url != self._url:
+            self._url = url
+            publish(context, url, self.log)
 
     @contextmanager
     def _left_running(self, waiter: Waiter[Any]) -> Iterator[None]:
@@ -277,8 +275,7 @@ class WaitsForSyncRun(_Task):
             with suppress(CensusTimeoutError):
                 return self._wait_here(waiter, replace(options, deadline=end))
         finally:
-            if waiter.run is not None:
-                self._publish_link(context, waiter.run)
+            self._publish_run(context, waiter.run)
         return self._defer(waiter, options, method_name)
 
     def _defer(
@@ -308,7 +305,7 @@ class WaitsForSyncRun(_Task):
             timeout=timedelta(seconds=left + DEFER_MARGIN),
         )
 
-    def _fit(self, method_name: str, stored: Mapping[str, Any] | None) -> dict[str, Any]:
+    def _accepted_kwargs(self, method_name: str, stored: Mapping[str, Any] | None) -> dict[str, Any]:
         """
         Pass only the arguments that the method takes which resumes: that of a subclass may take fewer.
 
@@ -402,7 +399,9 @@ class WaitsForSyncRun(_Task):
             self._url = sync_runs.browser_url(self.hook.settings.base_url, waiter.run)
         limit = self.execution_timeout if kind == "execution_timeout" else timedelta(seconds=self.timeout)
         error: Any = AirflowTaskTimeout if kind == "execution_timeout" else self.timeout_error
-        timed_out = error(f"{reporting.out_of_time(waiter, kind, limit)} {abandoned} {self._url}".rstrip())
+        timed_out = error(
+            f"{reporting.describe_timeout(waiter, kind, limit)} {abandoned} {self._url}".rstrip()
+        )
         timed_out.__notes__ = getattr(timed_out, "__notes__", [reporting.TIMEOUT_NOTE])
         return timed_out
 
@@ -428,7 +427,7 @@ class WaitsForSyncRun(_Task):
         if sync_runs.outcome(run) == "skipped":
             blocking, blocking_url = reporting.describe_blocking_run(self.hook, run, time.time(), self.log)
         evaluation = evaluate(run, self._criteria(), url, name, blocking)
-        details = reporting.rejected_records(self.hook, run, self.log_rejected_records, self.log)
+        details = reporting.read_rejections(self.hook, run, self.log_rejected_records, self.log)
         if blocking_url:
             details.append(f"Open the run that blocked it: {blocking_url}")
         stats.sync_run_finished(evaluation.outcome, self._waiting_since)

@@ -28,6 +28,7 @@ from airflow_provider_census.api.validation import (
     check_sync,
     is_literal,
     optional,
+    take_arguments,
     to_bool,
     to_seconds,
 )
@@ -204,12 +205,13 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
 
     @property
     def _poll_interval(self) -> float | None:
-        return self.poll_interval  # a number, for the task has taken its arguments
+        interval: float | None = self.poll_interval  # of a task that has taken its arguments
+        return interval
 
     def execute(self, context: Context) -> int | None:
         """Start the sync, and wait for the run if asked to."""
-        with self._reported():
-            self._take_arguments()
+        with self._log_failure():
+            take_arguments(self, self.checks, self._checked)
             self._skips = 0
             sync_id = self._find_sync_id()
             self._publish(context, sync_url(self.hook.settings.base_url, sync_id))
@@ -221,23 +223,23 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
             return self._continue_with(context, sync_id, sync_run_id, joined)
 
     def execute_when_idle(
-        self, context: Context, event: Any = None, *, sync_id: str | None = None, **times: Any
+        self, context: Context, event: Any = None, *, sync_id: str | None = None, **stored: Any
     ) -> int | None:
         """Resume after the triggerer: start the sync, of which no other run is running any more."""
         from airflow_provider_census.triggers.base import WaitEvent
 
-        self._take_arguments()
+        take_arguments(self, self.checks, self._checked)
         sync_id = sync_id or self._find_sync_id()
         self._raise_unless_ended(self._idle_waiter(sync_id), WaitEvent.parse(event, run_known=False))
         # The time that another run took says nothing of how long ours will.
-        options = replace(self._wait_options(times), started=time.time())
+        options = replace(self._wait_options(stored), started=time.time())
         return self._submit(context, sync_id, self._checkpoints(context, sync_id), options)
 
     def execute_complete(self, context: Context, event: Any = None, **stored: Any) -> int | None:
         """Resume after the triggerer: read the run again, and evaluate it."""
         from airflow_provider_census.triggers.base import WaitEvent
 
-        self._take_arguments()
+        take_arguments(self, self.checks, self._checked)
         stored = {**self._stored, **stored}
         self.joined = stored.get("joined", self.if_running == "join")
         self._skips = stored.get("skips", 0)
@@ -249,7 +251,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
     def _resume_without_event(self, context: Context, failure: dict[str, Any] | None) -> int | None:
         from airflow_provider_census.triggers.base import WaitEvent
 
-        self._take_arguments()
+        take_arguments(self, self.checks, self._checked)
         ti, options = context["ti"], self._wait_options({"started": None})  # which nobody knows any more
         event = WaitEvent.of_trigger_failure(failure, options.first_timeout)
         sync_run_id = ti.xcom_pull(task_ids=self.task_id, key=RUN_ID_KEY, map_indexes=ti.map_index)
@@ -279,7 +281,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
             active = f"Running already: {wording.other_run(snapshot.active, time.time())}"
             if self.if_running == "fail":
                 self._url, name = url, self._name_of(snapshot.active) or f"sync {sync_id}"
-                raise reporting.already_running(f"{active} · {name}", url)
+                raise reporting.already_running_error(f"{active} · {name}", url)
             self.log.info("%s (if_running=%r)", active, self.if_running)
             self.log.info("Open: %s", url)
             is_enough = snapshot.active.get("full_sync") is True or not full_sync
@@ -345,7 +347,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         xcom.push(context, RUN_ID_KEY, sync_run_id, self.log)
         self._publish(context, url)
         if not self.wait_for_completion:
-            reporting.started(self._run, url, joined, self.log)
+            reporting.log_start(self._run, url, joined, self.log)
             return xcom.return_value(self, context, sync_run_id)
         options = options or self._wait_options()
         waiter = self._run_waiter(sync_run_id)
@@ -353,7 +355,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
             self._cancellable = sync_run_id, context.get("ti")
         try:
             name = self._name_of(self._run)
-            reporting.started(self._run, url, joined, self.log, name, self._sync)
+            reporting.log_start(self._run, url, joined, self.log, name, self._sync)
             if self._killed:  # while the run was being started or joined
                 self.on_kill()
                 raise CensusTaskKilled(

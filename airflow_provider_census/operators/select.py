@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_census.hooks.census import CensusHook
 
-CRITERIA = ("source", "table", "model", "dataset", "destination", "sync_label", "paused")
+FILTERS = ("source", "table", "model", "dataset", "destination", "sync_label", "paused")
 
 LABELS_KEY = "labels"
 """The XCom that holds the labels of the selected syncs, by id as text."""
@@ -58,7 +58,7 @@ class CensusSelectSyncsOperator(BaseOperator):
     :raises CensusLookupError: if there is no such sync, unless ``allow_empty``.
     """
 
-    template_fields: Sequence[str] = (*CRITERIA, "census_conn_id")
+    template_fields: Sequence[str] = (*FILTERS, "census_conn_id")
     ui_color = "#f5e9ff"
 
     def __init__(
@@ -91,16 +91,16 @@ class CensusSelectSyncsOperator(BaseOperator):
         if is_literal(census_conn_id):
             check_name("census_conn_id", census_conn_id)
         check_bool("allow_empty", allow_empty)
-        if all(is_literal(value) for value in self._criteria().values()):
+        if all(is_literal(value) for value in self._filters().values()):
             from airflow_provider_census.api.selection import SyncFilter
 
-            SyncFilter(**self._criteria())  # refused when Airflow reads the DAG file
+            SyncFilter(**self._filters())  # refused when Airflow reads the DAG file
 
-    def _criteria(self) -> dict[str, Any]:
-        criteria = {name.removeprefix("sync_"): getattr(self, name) for name in CRITERIA}
+    def _filters(self) -> dict[str, Any]:
+        filters = {name.removeprefix("sync_"): getattr(self, name) for name in FILTERS}
         if isinstance(self.paused, str) and is_literal(self.paused):
-            criteria["paused"] = to_bool("paused", self.paused)
-        return criteria
+            filters["paused"] = to_bool("paused", self.paused)
+        return filters
 
     @cached_property
     def hook(self) -> CensusHook:
@@ -113,8 +113,8 @@ class CensusSelectSyncsOperator(BaseOperator):
         """Read the workspace's syncs, page by page, and give the ids of those that are selected."""
         from airflow_provider_census.api.selection import SyncFilter
 
-        wanted = SyncFilter(**self._criteria())
-        labels = {sync["id"]: sync.get("label") for sync in self.hook.find_syncs(**self._criteria())}
+        wanted = SyncFilter(**self._filters())
+        labels = {sync["id"]: sync.get("label") for sync in self.hook.find_syncs(**self._filters())}
         if not labels and not self.allow_empty:
             raise CensusLookupError(f"No sync matches {wanted}. Set allow_empty=True if that is no error.")
         shown = ", ".join(f"{label or 'without a label'} (sync {key})" for key, label in labels.items())

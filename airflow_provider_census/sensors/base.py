@@ -24,15 +24,16 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_census.api.criteria import CHECKS
 from airflow_provider_census.api.hook_params import check_hook_params
-from airflow_provider_census.api.polling import RESCHEDULE_INTERVAL
+from airflow_provider_census.api.polling import RESCHEDULE_INTERVAL, WaitOptions
 from airflow_provider_census.api.validation import (
     check_int,
     check_literals,
     check_name,
     is_literal,
     optional,
-    plain,
+    take_arguments,
     to_bool,
+    to_builtin,
     to_seconds,
 )
 from airflow_provider_census.exceptions import (
@@ -160,7 +161,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         if poke_interval is not None:
             kwargs["poke_interval"] = poke_interval
         # Airflow takes no template for these, and no number of another type.
-        spans = {name: plain(kwargs.pop(name)) for name in SPANS & kwargs.keys()}
+        spans = {name: to_builtin(kwargs.pop(name)) for name in SPANS & kwargs.keys()}
         literals = {name: span for name, span in spans.items() if is_literal(span)}
         super().__init__(**kwargs, **literals)
         for name in spans.keys() - literals.keys():
@@ -174,21 +175,20 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         self._checked = check_literals(self, self.checks, self._defaults)
         # What Airflow put there; another value, also of a cluster policy, is an interval that somebody wants.
         self._default_poke_interval = self.poke_interval if poke_interval is None else None
+        # On a worker, Airflow lets one poll without delay.
         if deferrable is True and is_literal(self.poke_interval):
-            to_seconds(
-                "poke_interval", self.poke_interval
-            )  # on a worker, Airflow lets one poll without delay
+            to_seconds("poke_interval", self.poke_interval)
 
     @abstractmethod
     def _begin(self, context: Context) -> RunWaiter[Any]:
         """Make what waits."""
 
-    def _continue(self, context: Context, sync_run_id: Any, known: dict[str, Any]) -> RunWaiter[Any]:
+    def _continue(self, context: Context, sync_run_id: Any, stored: dict[str, Any]) -> RunWaiter[Any]:
         """
         Make what waits after a time in the triggerer.
 
         :param sync_run_id: the run that the triggerer reported.
-        :param known: what was known before.
+        :param stored: what the deferral stored.
         """
         return self._run_waiter(sync_run_id)
 
@@ -202,8 +202,8 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
 
     def execute(self, context: Context) -> Run | None:
         """Wait for the run: in the triggerer if deferrable, else as Airflow's sensors do."""
-        with self._reported():
-            self._take_arguments()
+        with self._log_failure():
+            take_arguments(self, self.checks, self._checked)
             if not self.deferrable:
                 return self._poke_until_it_has_ended(context)
             options = self._wait_options()
@@ -240,21 +240,23 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
             self._waiter.name_of = lambda _: ""
         return self._waiter
 
-    def execute_complete(self, context: Context, event: Any = None, **known: Any) -> Run | None:
+    def execute_complete(self, context: Context, event: Any = None, **stored: Any) -> Run | None:
         """Resume after the triggerer: read the run again, and evaluate it."""
         from airflow_provider_census.triggers.base import WaitEvent
 
-        self._take_arguments()
-        known = {**self._stored, **known}
+        take_arguments(self, self.checks, self._checked)
+        stored = {**self._stored, **stored}
         with self._as_a_sensor():
             wait_event = WaitEvent.parse(event, run_known=self.run_known)
-            waiter = self._continue(context, wait_event.sync_run_id, known)
-            return self._finish(context, self._resume(context, waiter, wait_event, self._wait_options(known)))
+            waiter = self._continue(context, wait_event.sync_run_id, stored)
+            return self._finish(
+                context, self._resume(context, waiter, wait_event, self._wait_options(stored))
+            )
 
     def _resume_without_event(self, context: Context, failure: dict[str, Any] | None) -> Run | None:
         from airflow_provider_census.triggers.base import WaitEvent
 
-        self._take_arguments()
+        take_arguments(self, self.checks, self._checked)
         with self._as_a_sensor():
             options = self._wait_options({"started": None})  # which nobody knows any more
             event = WaitEvent.of_trigger_failure(failure, options.first_timeout)
@@ -281,7 +283,7 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
     ) -> float:
         if not self._is_adaptive:
             return float(super()._get_next_poke_interval(started_at, run_duration, poke_count))
-        interval = self._wait_options().interval(run_duration(), poke_count, random.Random())
+        interval = WaitOptions().interval(run_duration(), poke_count, random.Random())
         return max(interval, RESCHEDULE_INTERVAL) if self.reschedule else interval
 
     def _finish(self, context: Context, run: Run) -> Run | None:

@@ -12,7 +12,13 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_census.api.criteria import CHECKS, THRESHOLDS
 from airflow_provider_census.api.sync_runs import sync_url
-from airflow_provider_census.api.validation import check_defaults, check_id, check_sync, is_literal, plain
+from airflow_provider_census.api.validation import (
+    check_defaults,
+    check_id,
+    check_sync,
+    is_literal,
+    to_builtin,
+)
 from airflow_provider_census.sensors.base import WaitSensor
 from airflow_provider_census.utils.datetimes import parse_datetime
 from airflow_provider_census.utils.deprecation import old_names
@@ -107,7 +113,7 @@ class CensusSyncRunSensor(WaitSensor):
 
     def _begin(self, context: Context) -> RunWaiter[Any]:
         check_id("sync_run_id", self.sync_run_id)
-        return self._run_waiter(plain(self.sync_run_id))
+        return self._run_waiter(to_builtin(self.sync_run_id))
 
 
 class CensusSyncSensor(WaitSensor):
@@ -201,11 +207,11 @@ class CensusSyncSensor(WaitSensor):
         self._publish(context, sync_url(self.hook.settings.base_url, sync_id))
         return self._sync_waiter(sync_id, since.timestamp())
 
-    def _continue(self, context: Context, sync_run_id: Any, known: dict[str, Any]) -> RunWaiter[Any]:
+    def _continue(self, context: Context, sync_run_id: Any, stored: dict[str, Any]) -> RunWaiter[Any]:
         if sync_run_id is not None:
             return self._run_waiter(sync_run_id)
-        if "sync_id" in known and "since" in known:
-            return self._sync_waiter(known["sync_id"], known["since"])
+        if "sync_id" in stored and "since" in stored:
+            return self._sync_waiter(stored["sync_id"], stored["since"])
         return self._begin(context)
 
     def _sync_waiter(self, sync_id: str, since: float) -> SyncWaiter:
