@@ -181,7 +181,7 @@ def _status(hook: CensusHook, args: Namespace) -> Row:
     from airflow_provider_census.api import wording
 
     run = hook.get_sync_run(args.run)
-    sync = reporting.definition(hook, run.get("sync_id"), hook.log)
+    sync = reporting.read_definition(hook, run.get("sync_id"), hook.log)
     return {**run, "sync_name": wording.sync_name(sync), **_in_words(run), "url": _url(hook, run)}
 
 

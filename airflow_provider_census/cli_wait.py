@@ -87,7 +87,7 @@ def wait_for_run(hook: CensusHook, started: Run, url: str) -> dict[str, Any]:
 
     try:
         with progress:
-            name = wording.sync_name(reporting.definition(hook, started["sync_id"], hook.log))
+            name = wording.sync_name(reporting.read_definition(hook, started["sync_id"], hook.log))
             waiter.name_of = lambda _: name
             progress.say(f"Started: {wording.title(started, name)}")
             progress.say(f"Open: {url}")

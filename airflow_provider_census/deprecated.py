@@ -35,7 +35,7 @@ class HookOf2x(WaitsForSyncRun):
 
     @property
     def hook(self) -> CensusHook:
-        """The hook of the connection; ``None`` while ``_get_hook`` makes it, for that reads it in 2.x."""
+        """The hook of the connection; ``None`` while ``_get_hook`` makes it, which asks for it first."""
         if self._hook is None and not self._is_making_hook:
             self._is_making_hook = True
             try:
@@ -127,7 +127,7 @@ class CensusTrigger(CensusSyncRunTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and report how the run ended; a wait that ends early counts as a failed run."""
         async for event in super().run():
-            run = self.run_polled or {}
+            run = self.finished_run or {}
             ended = sync_runs.outcome(run)
             why = event.payload.get("message") or run.get("error_message") or run.get("error_detail")
             completed = ended == "completed"

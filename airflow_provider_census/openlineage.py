@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_census.api import endpoints
 from airflow_provider_census.api.sync_runs import COUNTS
+from airflow_provider_census.api.syncs import connection_of, source_object
 from airflow_provider_census.exceptions import CensusError
 
 if TYPE_CHECKING:
@@ -106,11 +107,11 @@ def _add_datasets(
     sync = sync or ask(endpoints.get_sync, run["sync_id"])
     if sync is None:
         return
-    source = ask(endpoints.get_source, _connection(sync["source_attributes"]))
+    source = ask(endpoints.get_source, connection_of(sync["source_attributes"]))
     read = None if source is None else source_name(sync, source)
     if read is not None:
         lineage.inputs = [InputDataset(*read)]
-    destination = ask(endpoints.get_destination, _connection(sync["destination_attributes"]))
+    destination = ask(endpoints.get_destination, connection_of(sync["destination_attributes"]))
     written = None if destination is None else destination_name(sync, destination, hook.settings.base_url)
     if written is None:
         return
@@ -131,11 +132,6 @@ def _add_datasets(
     lineage.outputs = [output]
 
 
-def _connection(attributes: JsonObject) -> Any:
-    """Tell the id of a sync's source or destination; the older form of the API has a slug instead."""
-    return attributes.get("connection_id", attributes.get("connection_slug"))
-
-
 def source_name(sync: JsonObject, source: JsonObject) -> Name | None:
     """
     Name the table or the model that a sync reads.
@@ -150,7 +146,7 @@ def source_name(sync: JsonObject, source: JsonObject) -> Name | None:
         return None
     namespace, catalog = warehouse
     attributes = sync["source_attributes"]
-    given = attributes.get("object", attributes)  # the older form of the API has it all on one level
+    given = source_object(attributes)
     kind, number = given.get("type"), given.get("id")
     read = {"table_catalog": catalog}
     for each in source.get("data_sources", ()):

@@ -50,14 +50,14 @@ def _unless_it_fails(what: str, look_up: Callable[[], T], log: Log) -> T | None:
         return None
 
 
-def definition(hook: CensusHook, sync_id: Any, log: Log) -> Sync | None:
+def read_definition(hook: CensusHook, sync_id: Any, log: Log) -> Sync | None:
     """Read the definition of a sync, in one request; ``None`` if that fails."""
     from airflow_provider_census.api.endpoints import get_sync
 
     return _unless_it_fails("The name of the sync", lambda: hook.run_once(get_sync(sync_id), TIMEOUT), log)
 
 
-def already_running(active: str, url: str) -> CensusError:
+def already_running_error(active: str, url: str) -> CensusError:
     """
     Make the error of a task that is not to start a sync while another run of it is running.
 
@@ -68,7 +68,7 @@ def already_running(active: str, url: str) -> CensusError:
     return error
 
 
-def started(run: Run, url: str, joined: bool, log: Log, name: str = "", sync: Sync | None = None) -> None:
+def log_start(run: Run, url: str, joined: bool, log: Log, name: str = "", sync: Sync | None = None) -> None:
     """
     Say which run a task started or joined.
 
@@ -113,7 +113,7 @@ def describe_blocking_run(hook: CensusHook, run: Run, now: float, log: Log) -> t
     return _unless_it_fails("The run that blocked this one", look_up, log) or ("", "")
 
 
-def rejected_records(hook: CensusHook, run: Run, shown: int, log: Log) -> list[str]:
+def read_rejections(hook: CensusHook, run: Run, shown: int, log: Log) -> list[str]:
     """
     Say why records of a run were rejected or invalid, a line for each reason.
 
@@ -144,7 +144,7 @@ def _reasons(
     return [f"{status}{of}: {line}" for line in wording.rejected_records(found, shown)]
 
 
-def out_of_time(waiter: RunWaiter[Any], kind: str, limit: timedelta | None) -> str:
+def describe_timeout(waiter: RunWaiter[Any], kind: str, limit: timedelta | None) -> str:
     """
     Say that the time of a wait is over, and how far its run was.
 

@@ -42,7 +42,7 @@ def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
     return value
 
 
-def plain(text: object, length: int = MAX_EXCERPT) -> str:
+def one_line(text: object, length: int = MAX_EXCERPT) -> str:
     """
     Make a text fit for a line of a log or a message: one line, printable, no command to what shows logs.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_census.api import wording
 from airflow_provider_census.api.sync_runs import Outcome, count, outcome
-from airflow_provider_census.api.validation import Check, check_choice, check_int, optional, plain
+from airflow_provider_census.api.validation import Check, check_choice, check_int, optional, to_builtin
 from airflow_provider_census.exceptions import (
     CensusSyncRunCanceled,
     CensusSyncRunError,
@@ -30,7 +30,7 @@ def check_share(argument: str, value: object) -> float:
 
     :raises ValueError: if it is no number from 0 to 1.
     """
-    share = plain(value)
+    share = to_builtin(value)
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
         raise ValueError(f"{argument} must be a share from 0 to 1, such as 0.05 for 5 %, not {value!r}")
     return float(share)
@@ -43,10 +43,10 @@ CHECKS: dict[str, Check] = {
     "max_failed_share": optional(check_share),
     "min_records_processed": optional(partial(check_int, low=0)),
 }
-"""What each of the criteria has to be."""
+"""The check of each criterion."""
 
 THRESHOLDS = tuple(name for name in CHECKS if name != "on_skipped_run")
-"""Those of a run that completed."""
+"""The criteria for a run that completed: all but ``on_skipped_run``."""
 
 
 @dataclass(frozen=True)
@@ -101,49 +101,45 @@ def evaluate(
     :param blocking: the run because of which Census skipped this one, in words, if it is known.
     """
     ended = outcome(run) or "failed"
-    numbers = f"; {known}" if (known := wording.counts(run)) else ""
-    about = f"{numbers} · {wording.title(run, name)}"
-    kind: type[CensusSyncRunError] | None = None
+    title, numbers, took = wording.title(run, name), wording.counts(run), wording.took(run, ended)
+    about = f"{'; ' if numbers else ''}{numbers} · {title}"
+    kind: type[CensusSyncRunError]
     if ended == "completed":
-        excess, lack = _excess(run, criteria), _lack(run, criteria)
+        rejected = count(run, "records_failed") + count(run, "records_invalid")
+        excess, lack = _excess(run, criteria, rejected), _lack(run, criteria)
         if not excess and not lack:
-            return Evaluation(ended, _success(run, name), warn=_rejected(run) > 0)
+            first = f"{rejected} records rejected or invalid. " if rejected else ""
+            message = f"{first}Completed{took}{': ' if numbers else ''}{numbers} · {title}"
+            return Evaluation(ended, message, warn=rejected > 0)
         kind = CensusSyncRunRejectedRecords if excess else CensusSyncRunTooFewRecords
         what = f"Too many rejected records: {excess}" if excess else f"Too few records: {lack}"
         message = f"{what}{about}"
     elif ended == "skipped":
         because = blocking or "an earlier run of the sync was still running"
-        message = f"Skipped by Census, nothing was synced: {because} · {wording.title(run, name)}"
+        message = f"Skipped by Census, nothing was synced: {because} · {title}"
         if criteria.on_skipped_run != "fail":
             return Evaluation(ended, message, skip=criteria.on_skipped_run == "skip", warn=True)
         kind = CensusSyncRunSkipped
     elif ended == "canceled":
-        kind, message = CensusSyncRunCanceled, f"Cancelled{wording.took(run)}{about}"
+        kind, message = CensusSyncRunCanceled, f"Cancelled{took}{about}"
     else:
-        kind, message = CensusSyncRunFailed, f"Failed{wording.took(run)}: {wording.cause(run)}{about}"
+        kind, message = CensusSyncRunFailed, f"Failed{took}: {wording.cause(run)}{about}"
     return Evaluation(ended, message, error=kind(f"{message} {url}", run))
 
 
-def _success(run: Mapping[str, Any], name: str) -> str:
-    """Say that a run completed; if records were rejected, that first."""
-    done, numbers = f"Completed{wording.took(run)}", wording.counts(run)
-    rejected = f"{_rejected(run)} records rejected or invalid. " if _rejected(run) else ""
-    return f"{rejected}{done}{': ' if numbers else ''}{numbers} · {wording.title(run, name)}"
+def _excess(run: Mapping[str, Any], criteria: SuccessCriteria, rejected: int) -> str:
+    """
+    Say which thresholds the rejected and invalid records of a run exceed; ``""`` for none.
 
-
-def _rejected(run: Mapping[str, Any]) -> int:
-    return count(run, "records_failed") + count(run, "records_invalid")
-
-
-def _excess(run: Mapping[str, Any], criteria: SuccessCriteria) -> str:
-    """Say which thresholds the rejected and invalid records of a run exceed; ``""`` for none."""
+    :param rejected: how many these are together.
+    """
     limits = {"records_failed": criteria.max_records_failed, "records_invalid": criteria.max_records_invalid}
     exceeded = [
         f"{key} is {count(run, key)}, allowed are {limit}"
         for key, limit in limits.items()
         if limit is not None and count(run, key) > limit
     ]
-    rejected, limit = _rejected(run), criteria.max_failed_share
+    limit = criteria.max_failed_share
     processed = max(count(run, "records_processed"), rejected)
     if limit is not None and rejected and rejected / processed > limit:
         share = f"{100 * rejected / processed:.3g} % ({rejected} of {processed})"

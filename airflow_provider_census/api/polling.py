@@ -58,7 +58,7 @@ EVENT_POLL_INTERVAL = 30.0
 MAX_FLAPPING_DELAY = 60.0
 """Seconds at most for which a run is left alone that was over for one who asked, and not for the next one."""
 
-Deadline = Literal["timeout", "execution_timeout"]
+TimeoutKind = Literal["timeout", "execution_timeout"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class WaitOptions:
                 to_seconds(name, getattr(self, name))
 
     @classmethod
-    def known(cls, values: dict[str, Any]) -> WaitOptions:
+    def parse(cls, values: dict[str, Any]) -> WaitOptions:
         """Take what another process stored; it may be of another release, which has further options."""
         return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
 
@@ -113,7 +113,7 @@ class WaitOptions:
         return min((end for end in (self.deadline, self.execution_deadline) if end is not None), default=None)
 
     @property
-    def first_timeout(self) -> Deadline:
+    def first_timeout(self) -> TimeoutKind:
         """Which of the two timeouts ends the wait."""
         return (
             "execution_timeout"

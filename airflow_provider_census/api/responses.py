@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
-from airflow_provider_census.api.cleaning import MAX_DEPTH, MAX_EXCERPT, cut, plain, redact, storable
+from airflow_provider_census.api.cleaning import MAX_DEPTH, MAX_EXCERPT, cut, one_line, redact, storable
 from airflow_provider_census.api.encodings import decompress
 from airflow_provider_census.api.request import JsonObject, Request, Response
 from airflow_provider_census.exceptions import (
@@ -39,9 +39,6 @@ MAX_BODY = 8 * 1024 * 1024
 MAX_ERROR_BODY = 64 * 1024
 """Bytes that are read of an error page."""
 
-BODY_LIMITS = {2: MAX_BODY + 1, 3: 0}
-"""Bytes that are read of a body, by the first digit of the status; of others :data:`MAX_ERROR_BODY`."""
-
 MAX_VALUES = 500_000
 """Values that JSON may have, roughly: eight MiB of empty lists would hold an event loop for seconds."""
 
@@ -62,6 +59,11 @@ ERRORS: dict[int, type[CensusApiError]] = {
 }
 
 
+def body_limit(status: int) -> int:
+    """Tell how many bytes are read of a body at most, as it was sent and decompressed."""
+    return {2: MAX_BODY + 1, 3: 0}.get(status // 100, MAX_ERROR_BODY)
+
+
 @dataclass(frozen=True)
 class HTTPResponse:
     """
@@ -77,15 +79,12 @@ class HTTPResponse:
     body: bytes = field(repr=False)
 
     @classmethod
-    def received(
-        cls, status: int, headers: Mapping[str, str], body: bytes, limit: int, token: str
-    ) -> HTTPResponse:
+    def received(cls, status: int, headers: Mapping[str, str], body: bytes, token: str) -> HTTPResponse:
         """
         Take a response in at the door: what comes after it cannot show the API token.
 
         :param headers: all headers; names match whatever their case, as the HTTP libraries have it.
         :param body: what was read of it, as it was sent.
-        :param limit: bytes of the body at most, as it was sent and decompressed; see :data:`BODY_LIMITS`.
         :raises ValueError: if it is no final response, or cannot be decompressed.
         """
         if status < 200:
@@ -94,7 +93,7 @@ class HTTPResponse:
         for name in QUOTED_HEADERS & kept.keys():
             kept[name] = redact(token, kept[name].encode("utf-8", "replace")).decode("utf-8", "replace")
         if "content-encoding" in kept:
-            body = decompress(body, kept["content-encoding"], limit)
+            body = decompress(body, kept["content-encoding"], body_limit(status))
         return cls(status, kept, redact(token, body))
 
     @property
@@ -181,7 +180,7 @@ def _error(
     unusable: bool = False,
     well_formed: bool = False,
 ) -> CensusApiError:
-    message = plain(storable(message), 2 * MAX_MESSAGE)
+    message = one_line(storable(message), 2 * MAX_MESSAGE)
     text = f"HTTP {status}: {message.rstrip('.')} ({request})" + (f"; {hint}." if hint else ".")
     return ERRORS.get(status, CensusApiError)(
         text,
@@ -258,14 +257,14 @@ def _of_subject(request: Request[Any], data: Any) -> Any:
     said = cut(_json(foreign[0][key]))
     if not isinstance(data, list):
         raise TypeError(f"it is about {key} {said}, not {subject}")
-    if not (reported := _reported(request.path)):
+    if not (reported := _logged_foreign(request.path)):
         reported.append(said)
         log.warning("%s: ignored what is not about %s %s, but %s.", request, key, subject, said)
     return kept
 
 
 @functools.lru_cache(maxsize=256)
-def _reported(path: str) -> list[str]:
+def _logged_foreign(path: str) -> list[str]:
     """Give a list for what has been reported of a response, which is read again and again."""
     return []
 
@@ -403,7 +402,7 @@ def _excerpt(body: bytes) -> str:
     text = body[: 16 * MAX_EXCERPT].decode("utf-8", "replace")
     text = re.split(r'"data"|^\s*\[', text, maxsplit=1)[0]
     text = re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>", " ", text)
-    return plain(text)
+    return one_line(text)
 
 
 def _shape(value: object) -> str:

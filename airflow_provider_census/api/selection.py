@@ -5,15 +5,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_census.api import endpoints
+from airflow_provider_census.api.syncs import connection_of, source_object
 from airflow_provider_census.api.validation import check_bool, check_name, check_slug_or_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from airflow_provider_census.api.request import Request
     from airflow_provider_census.api.types import Sync
 
@@ -99,9 +101,7 @@ class Workspace:
         :param kind: ``table``, ``model`` or ``dataset``.
         :param pattern: its name, with wildcards.
         """
-        read = attributes.get("object")
-        if not isinstance(read, Mapping):  # the older form of the API has it all on one level
-            read = attributes
+        read = source_object(attributes)
         if read.get("type") != kind:
             return False
         names = _names(read, kind)
@@ -118,7 +118,7 @@ class Workspace:
         if kind == "dataset":
             listed: Iterable[Mapping[str, Any]] = self._datasets()
         else:
-            connection = attributes.get("connection_id", attributes.get("connection_slug"))
+            connection = connection_of(attributes)
             listed = () if connection is None else self._source(connection).get("data_sources") or ()
         alike = (each for each in listed if each.get("type", kind) == kind or kind == "dataset")
         return next((each for each in alike if str(each.get("id")) == str(key)), {})
@@ -127,7 +127,7 @@ class Workspace:
 def described(sync: Sync) -> dict[str, str]:
     """Say in words what a sync reads and what it writes, as far as it says so itself."""
     read, written = sync.get("source_attributes") or {}, sync.get("destination_attributes") or {}
-    within: Any = read.get("object") if isinstance(read.get("object"), Mapping) else read
+    within = source_object(read)
     kind = str(within.get("type") or "")
     names = ".".join(_names(within, kind)) or str(within.get("id") or "")
     where = written.get("connection_slug") or written.get("connection_id")
@@ -156,13 +156,3 @@ def is_connection(
     keys = ("id", "slug", "name", "label")
     known = [each for each in listed() if str(wanted) in {str(each.get(key)) for key in keys}]
     return any(str(each.get(key)) in own for each in known for key in ("id", "slug"))
-
-
-def select(syncs: Iterable[Sync], wanted: SyncFilter, run: Callable[[Request[Any]], Any]) -> Iterator[Sync]:
-    """
-    Select the syncs that are as wanted.
-
-    :param run: sends a request, if something must be looked up.
-    """
-    workspace = Workspace(run)
-    return (sync for sync in syncs if wanted.matches(sync, workspace))

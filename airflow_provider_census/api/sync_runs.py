@@ -68,12 +68,6 @@ def browser_url(base_url: str, run: Mapping[str, Any]) -> str:
     return f"{sync_url(base_url, run['sync_id'])}/history?sync_run_id={run_id}"
 
 
-def created_at(run: Mapping[str, Any]) -> float | None:
-    """Tell when a run was created at the latest, in seconds since the epoch on Census' clock."""
-    moments = time_range(run, "created_at")
-    return None if moments is None else moments[1]
-
-
 def time_range(run: Mapping[str, Any], key: str) -> tuple[float, float] | None:
     """
     Tell between which moments something happened to a run, in seconds since the epoch on Census' clock.

@@ -263,6 +263,12 @@ class RunMatcher:
         return found
 
     def _created_at(self, run: Run) -> float | None:
-        """Tell when a run was created; an odd time does not hide one that its id tells from older ones."""
-        created = sync_runs.created_at(run)
-        return math.inf if created is None and self.snapshot is not None else created
+        """
+        Tell when a run was created at the latest.
+
+        An odd time does not hide one that its id tells from older ones.
+        """
+        moments = sync_runs.time_range(run, "created_at")
+        if moments is None:
+            return None if self.snapshot is None else math.inf
+        return moments[1]

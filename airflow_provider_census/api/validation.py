@@ -4,7 +4,7 @@
 Checks of arguments: each raises a ``ValueError`` that names the argument and the value.
 
 A warehouse, a Param, a template or an Enum may hand over a value of a neighbouring type. What that plainly
-is, :func:`plain` decides for all checks; what it leaves as it is, they refuse.
+is, :func:`to_builtin` decides for all checks; what it leaves as it is, they refuse.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Check = Callable[[str, object], Any]
 """Takes the name of an argument and its value; gives what that counts as."""
 
 
-def plain(value: object) -> Any:
+def to_builtin(value: object) -> Any:
     """
     Take a value of a neighbouring type to what it plainly is.
 
@@ -153,7 +153,7 @@ def check_id(argument: str, value: object) -> Id:
     """
     if isinstance(value, Id):
         return value
-    text = plain(value)
+    text = to_builtin(value)
     if isinstance(text, str):
         check_rendered(argument, text)
         text = re.sub(r"(?a)^(\d+)\.0+$", r"\1", text)  # a template renders 52.0 to this
@@ -209,11 +209,11 @@ def check_json_body(argument: str, value: object) -> dict[str, Any]:
 
 def check_name(argument: str, value: object) -> str:
     """
-    Check a name that becomes one segment of a path: a slug, or an object's ``full_name``.
+    Check a name, such as that of a connection, a label or a slug; a whole number is its digits.
 
     :raises ValueError: if it is not a usable string.
     """
-    text = plain(value)
+    text = to_builtin(value)
     if isinstance(value, Integral) and isinstance(text, int) and not isinstance(text, bool):
         text = str(text)  # digits of which native rendering made a number
     if not isinstance(text, str) or not text.strip():
@@ -234,7 +234,7 @@ def check_text(argument: str, value: object) -> str:
 
     :raises ValueError: if it is neither, or empty.
     """
-    text = plain(value)
+    text = to_builtin(value)
     if isinstance(text, int) and not isinstance(text, bool):
         text = str(text)
     if not isinstance(text, str) or not text:
@@ -262,7 +262,7 @@ def check_int(argument: str, value: object, *, low: int, high: int | None = None
 
     :raises ValueError: if it is none (``True`` and ``1.5`` are not), or out of bounds.
     """
-    number = plain(value)
+    number = to_builtin(value)
     if (
         isinstance(number, bool)
         or not isinstance(number, int)
@@ -280,7 +280,7 @@ def check_choice(argument: str, value: object, allowed: tuple[str, ...]) -> str:
 
     :raises ValueError: if it is none of them.
     """
-    word = plain(value)
+    word = to_builtin(value)
     if not isinstance(word, str) or word not in allowed:
         raise ValueError(f"{argument} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
     return word
@@ -305,7 +305,7 @@ def to_bool(argument: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
     words = {"true": True, "false": False}
-    word = str(plain(value)).strip().lower()  # also a bool of NumPy's
+    word = str(to_builtin(value)).strip().lower()  # also a bool of NumPy's
     if word not in words:
         raise ValueError(f"{argument} must be true or false, not {value!r}")
     return words[word]
@@ -318,7 +318,7 @@ def to_seconds(argument: str, value: object, *, limits: bool = True) -> float:
     :param limits: whether it must be above 0, and at most ten years; without them, it must not be below 0.
     :raises ValueError: if it is neither a ``timedelta`` nor a number, or beyond the limits.
     """
-    span = value.total_seconds() if isinstance(value, timedelta) else plain(value)
+    span = value.total_seconds() if isinstance(value, timedelta) else to_builtin(value)
     is_number = isinstance(span, (int, float)) and not isinstance(span, bool)
     if not is_number or not (0 < span <= TEN_YEARS if limits else span >= 0):
         bounds = "above 0, up to ten years" if limits else "not below 0"

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_census.api import endpoints, polling, sync_runs, wording
-from airflow_provider_census.api.cleaning import plain
+from airflow_provider_census.api.cleaning import one_line
 from airflow_provider_census.api.flow import Flow, Log, Sleep
 from airflow_provider_census.api.pagination import Pages
 from airflow_provider_census.api.retries import is_retryable
@@ -197,7 +197,7 @@ class RunWaiter(Waiter[T]):
         if status not in sync_runs.RUNNING and status != self._unknown:
             self._unknown = status
             self._log.warning(
-                "Status %r, which this release does not know; taken for running: %s", plain(status), title
+                "Status %r, which this release does not know; taken for running: %s", one_line(status), title
             )
         self._log.info("%s · %s", wording.progress(run, now), title)
         return False
@@ -333,7 +333,7 @@ class RefreshWaiter(Waiter[str]):
 
     def has_ended(self, polled: str) -> bool:
         """Tell whether the refresh has ended."""
-        self._log.info("%s: %s", self, plain(polled))
+        self._log.info("%s: %s", self, one_line(polled))
         return polled != "processing"
 
 

@@ -125,13 +125,12 @@ def _is_newest_first(runs: Runs) -> bool:
     return ids == sorted(ids, reverse=True) or moments == sorted(known, reverse=True)
 
 
-def read_runs(sync_id: int | str, watermark: Watermark, base_url: str, known: Runs) -> Flow[Runs]:
+def read_runs(sync_id: int | str, watermark: Watermark, base_url: str) -> Flow[Runs]:
     """
     Read the newest runs of a sync, as far back as any of them can be new, and the open ones.
 
     :param watermark: up to where they have been reported.
     :param base_url: the host of the connection; no page is read from another one.
-    :param known: what the poll before this one read.
     :returns: the runs by id; an open one that is missing does not exist any more.
     """
     runs: dict[int, Run] = {}
@@ -148,9 +147,6 @@ def read_runs(sync_id: int | str, watermark: Watermark, base_url: str, known: Ru
         if _is_newest_first(runs) and watermark.is_within(runs):
             break
     for run_id in sorted(watermark.open - runs.keys()):
-        if run_id in known and sync_runs.outcome(known[run_id]) is not None:
-            runs[run_id] = known[run_id]
-            continue
         try:
             runs[run_id] = {"sync_id": sync_id, **(yield endpoints.get_sync_run(run_id)).value}
         except CensusNotFoundError:

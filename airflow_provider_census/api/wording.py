@@ -12,13 +12,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_census.api.cleaning import plain
+from airflow_provider_census.api.cleaning import one_line
 from airflow_provider_census.api.responses import MAX_MESSAGE
-from airflow_provider_census.api.sync_runs import count, outcome, time_range
+from airflow_provider_census.api.sync_runs import count, time_range
+from airflow_provider_census.api.syncs import source_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from airflow_provider_census.api.sync_runs import Outcome
     from airflow_provider_census.api.types import SyncRunRecord
     from airflow_provider_census.exceptions import CensusError
 
@@ -54,12 +56,11 @@ def sync_name(sync: Mapping[str, Any] | None) -> str:
         attributes if isinstance(attributes := sync.get(key), dict) else {}
         for key in ("source_attributes", "destination_attributes")
     )
-    within = read.get("object")
-    what = within if isinstance(within, dict) else read
+    what = source_object(read)
     label = sync.get("label") or what.get("name") or what.get("model_name") or what.get("table_name")
     where = written.get("connection_slug") or written.get("object")
     where = where if isinstance(where, str) else None
-    return " → ".join(plain(part, MAX_NAME) for part in (label, where) if part)
+    return " → ".join(one_line(part, MAX_NAME) for part in (label, where) if part)
 
 
 def title(run: Mapping[str, Any], name: str = "") -> str:
@@ -68,14 +69,14 @@ def title(run: Mapping[str, Any], name: str = "") -> str:
 
     :param name: the name of the sync, if it is known.
     """
-    ids = plain(f"sync {run.get('sync_id')}, run {run.get('id')}", 2 * MAX_NAME)
+    ids = one_line(f"sync {run.get('sync_id')}, run {run.get('id')}", 2 * MAX_NAME)
     return f"{name} ({ids})" if name else ids
 
 
 def counts(run: Mapping[str, Any]) -> str:
     """Write the counts of a run down that are known: ``1000 updated, 0 rejected, 0 invalid``."""
     known = [f"{run[key]} {word}" for word, key in SHOWN_COUNTS.items() if run.get(key) is not None]
-    return plain(", ".join(known), 2 * MAX_NAME)
+    return one_line(", ".join(known), 2 * MAX_NAME)
 
 
 def duration(run: Mapping[str, Any]) -> str:
@@ -85,9 +86,13 @@ def duration(run: Mapping[str, Any]) -> str:
     return "" if begin is None or end is None or end[1] < begin[0] else span(end[0] - begin[0])
 
 
-def took(run: Mapping[str, Any]) -> str:
-    """Tell how long a finished run took, as `` in 9 s`` or `` after 9 s``; ``""`` if that is unknown."""
-    word = "in" if outcome(run) == "completed" else "after"
+def took(run: Mapping[str, Any], ended: Outcome | None) -> str:
+    """
+    Tell how long a finished run took, as `` in 9 s`` or `` after 9 s``; ``""`` if that is unknown.
+
+    :param ended: its outcome.
+    """
+    word = "in" if ended == "completed" else "after"
     return f" {word} {lasted}" if (lasted := duration(run)) else ""
 
 
@@ -110,7 +115,7 @@ def progress(run: Mapping[str, Any], now: float | None = None) -> str:
         parts.append(f"for {span(elapsed)}")
         if 5 <= share < 100 and elapsed > 20:
             parts.append(f"about {span(elapsed * (100 - share) / share)} left")
-    parts.append(plain(run.get("current_step") or run.get("status"), MAX_NAME))
+    parts.append(one_line(run.get("current_step") or run.get("status"), MAX_NAME))
     return ", ".join(parts)
 
 
@@ -118,7 +123,7 @@ def starter(run: Mapping[str, Any]) -> str:
     """Tell who or what started a run, in Census' words: ``Schedule``; ``""`` if that is unknown."""
     reason = run.get("sync_trigger_reason")
     tag = reason.get("ui_tag") if isinstance(reason, dict) else None
-    return plain(tag, MAX_NAME) if tag else ""
+    return one_line(tag, MAX_NAME) if tag else ""
 
 
 def other_run(run: Mapping[str, Any], now: float) -> str:
@@ -135,8 +140,8 @@ def other_run(run: Mapping[str, Any], now: float) -> str:
     started = f", started{when}{by}" if when or by else ""
     reason = run.get("sync_trigger_reason")
     detail = reason.get("ui_detail") if isinstance(reason, dict) else None
-    who = f" ({plain(detail, 2 * MAX_NAME)})" if detail else ""
-    return f"run {plain(run.get('id'), 50)}{started}: {progress(run)}{who}"
+    who = f" ({one_line(detail, 2 * MAX_NAME)})" if detail else ""
+    return f"run {one_line(run.get('id'), 50)}{started}: {progress(run)}{who}"
 
 
 def trouble(error: CensusError) -> str:
@@ -148,7 +153,7 @@ def trouble(error: CensusError) -> str:
 def cause(run: Mapping[str, Any]) -> str:
     """Join Census' code, message and detail, each of which may be missing or repeat the other."""
     code, message, detail = (
-        plain(run[key], MAX_MESSAGE) if run.get(key) else ""
+        one_line(run[key], MAX_MESSAGE) if run.get(key) else ""
         for key in ("error_code", "error_message", "error_detail")
     )
     words = [code, message, "" if detail in message else detail]
@@ -167,10 +172,12 @@ def rejected_records(records: Iterable[SyncRunRecord], shown: int) -> list[str]:
     reasons: Counter[str] = Counter()
     identifiers: dict[str, list[str]] = {}
     for record in records:
-        reason = plain(record.get("status_message") or record.get("status") or "no reason given", MAX_REASON)
+        reason = one_line(
+            record.get("status_message") or record.get("status") or "no reason given", MAX_REASON
+        )
         reasons[reason] += 1
         if record.get("identifier") is not None:
-            identifiers.setdefault(reason, []).append(plain(record["identifier"], MAX_NAME))
+            identifiers.setdefault(reason, []).append(one_line(record["identifier"], MAX_NAME))
     lines = []
     for reason, number in reasons.most_common(shown):
         share = identifiers.get(reason, [])[: max(1, shown // len(reasons))]

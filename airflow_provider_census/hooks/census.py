@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
-from airflow_provider_census.api import endpoints, hook_params, syncs, wording
-from airflow_provider_census.api.cleaning import plain
+from airflow_provider_census.api import endpoints, hook_params, sync_runs, syncs, wording
+from airflow_provider_census.api.cleaning import one_line
 from airflow_provider_census.api.pagination import Pages, fetch_all
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.request import Request
-from airflow_provider_census.api.selection import SyncFilter, select
+from airflow_provider_census.api.selection import SyncFilter, Workspace
 from airflow_provider_census.api.settings import Settings, read_settings
 from airflow_provider_census.api.triggering import RunsSnapshot, Submission, trigger_sync
 from airflow_provider_census.api.validation import check_name
@@ -204,7 +204,8 @@ class CensusHook(Operations, OldMethods, BaseHook):
         :raises ValueError: if an argument is not what it should be.
         """
         wanted = SyncFilter(source, table, model, dataset, destination, label, paused)
-        return list(select(self.iter_syncs(), wanted, self.run))
+        workspace = Workspace(self.run)
+        return [sync for sync in self.iter_syncs() if wanted.matches(sync, workspace)]
 
     def wait_for_sync_run(
         self,
@@ -223,7 +224,8 @@ class CensusHook(Operations, OldMethods, BaseHook):
         """
         waiter = SyncRunWaiter(sync_run_id, self.log, time.time)
         run = self._wait(waiter, timeout, poll_interval)
-        self.log.info("%s%s · %s", run.get("status"), wording.took(run), wording.title(run))
+        took = wording.took(run, sync_runs.outcome(run))
+        self.log.info("%s%s · %s", run.get("status"), took, wording.title(run))
         return cast("SyncRun", run)
 
     def wait_for_refresh(
@@ -244,7 +246,7 @@ class CensusHook(Operations, OldMethods, BaseHook):
         """
         ended = self._wait(RefreshWaiter(status, self.log, time.time), timeout, poll_interval)
         if ended != "completed":
-            raise CensusError(f"The refresh that {status} asks for ended as {plain(ended)!r}.")
+            raise CensusError(f"The refresh that {status} asks for ended as {one_line(ended)!r}.")
 
     def export_sync_run_records(
         self,
@@ -346,12 +348,12 @@ class CensusHook(Operations, OldMethods, BaseHook):
             return await transport.settings()
 
     def _read_connection(self) -> Settings:
-        return self._use(connection.read(self, self.census_conn_id))
+        return self._to_settings(connection.read(self, self.census_conn_id))
 
     async def _aread_connection(self) -> Settings:
-        return self._use(await connection.aread(self, self.census_conn_id))
+        return self._to_settings(await connection.aread(self, self.census_conn_id))
 
-    def _use(self, conn: Connection) -> Settings:
+    def _to_settings(self, conn: Connection) -> Settings:
         found: Settings | CensusConfigError
         try:
             fields = {name: getattr(conn, name) for name in connection.FIELDS}

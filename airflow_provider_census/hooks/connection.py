@@ -48,7 +48,7 @@ def _owner(kind: type[BaseHook]) -> tuple[type, str]:
     return next((each, name) for each in kind.__mro__ for name in names if name in vars(each))
 
 
-def has_own_way(kind: type[BaseHook]) -> bool:
+def overrides_get_connection(kind: type[BaseHook]) -> bool:
     """Tell whether hooks of a kind read a connection in another way than those of Airflow."""
     return _owner(kind)[0] not in BaseHook.__mro__
 

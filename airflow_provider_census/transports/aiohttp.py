@@ -102,7 +102,7 @@ class AiohttpTransport:
         :raises Exception: whatever it cannot be read for.
         """
         if self._credentials is None:
-            self._credentials = await self._use(self._known or await self._read_connection())
+            self._credentials = await self._credentials_for(self._known or await self._read_connection())
         return self._credentials.settings
 
     async def send(self, request: Request[T]) -> Response[T]:
@@ -126,7 +126,7 @@ class AiohttpTransport:
                 raise
         return await self._send(request, renewed)
 
-    async def _use(self, settings: Settings) -> Credentials:
+    async def _credentials_for(self, settings: Settings) -> Credentials:
         known, proxy = self._credentials, base.proxy(settings.base_url)
         if known is not None and (known.settings.base_url, known.proxy) == (settings.base_url, proxy):
             client = known.client
@@ -142,7 +142,7 @@ class AiohttpTransport:
             try:
                 settings = await asyncio.wait_for(self._read_connection(), READ_CONNECTION_TIMEOUT)
                 if settings != rejected.settings:
-                    self._credentials = await self._use(settings)
+                    self._credentials = await self._credentials_for(settings)
             except Exception as error:  # noqa: BLE001 - whatever a secrets backend fails with
                 self._log.warning(base.KEEPING_SETTINGS, rejected.settings.connection_id, error)
         return self._credentials or rejected
@@ -167,7 +167,7 @@ class AiohttpTransport:
             sent = not isinstance(error, NEVER_CONNECTED)
             lost = base.lost_response(request, settings, error, sent=sent)
         except BaseException as error:  # noqa: BLE001 - a timeout of the task, a kill: it is raised as it is
-            raise base.bare(error) from None
+            raise base.strip_traceback(error) from None
         else:
             try:
                 return responses.parse(request, response, settings)
@@ -190,7 +190,7 @@ class AiohttpTransport:
             proxy=credentials.proxy,
             timeout=credentials.timeout,
         ) as response:
-            limit = responses.BODY_LIMITS.get(response.status // 100, responses.MAX_ERROR_BODY)
+            limit = responses.body_limit(response.status)
             body = bytearray()
             while len(body) < limit and not response.content.at_eof():
                 body += await response.content.readany()
@@ -198,4 +198,4 @@ class AiohttpTransport:
             headers = {
                 name: ", ".join(received.getall(name)) for name in responses.HEADERS if name in received
             }
-            return HTTPResponse.received(response.status, headers, bytes(body[:limit]), limit, settings.token)
+            return HTTPResponse.received(response.status, headers, bytes(body[:limit]), settings.token)

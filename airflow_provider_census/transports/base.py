@@ -19,7 +19,7 @@ from tenacity import RetryCallState, stop_after_attempt, stop_before_delay
 
 from airflow_provider_census import __version__
 from airflow_provider_census.api import retries
-from airflow_provider_census.api.cleaning import plain, redact
+from airflow_provider_census.api.cleaning import one_line, redact
 from airflow_provider_census.api.settings import is_loopback
 from airflow_provider_census.exceptions import CensusConfigError, CensusConnectionError
 
@@ -82,7 +82,7 @@ def proxy(base_url: str) -> str | None:
     raise CensusConfigError(f"the proxy that the environment names for {base_url} is no URL")
 
 
-def bare(error: E) -> E:
+def strip_traceback(error: E) -> E:
     """Take off an error what led to it: local variables of HTTP libraries hold the token."""
     error.__context__ = error.__cause__ = None
     return error.with_traceback(None)
@@ -130,7 +130,7 @@ def lost_response(
     if type(reason) in (http.client.BadStatusLine, http.client.UnknownProtocol):
         said = "the response does not begin as HTTP does"
     said = redact(settings.token, said.encode("utf-8", "replace")).decode("utf-8", "replace")
-    words = plain(said).rstrip(".") or type(reason).__name__
+    words = one_line(said).rstrip(".") or type(reason).__name__
     words = re.sub(r"[^/@\s]*@", "***@", words)  # the password of a proxy
     if isinstance(reason, TimeoutError) or "timed out" in words or "Timeout" in type(error).__name__:
         words = f"no response within {settings.timeout:g} s"

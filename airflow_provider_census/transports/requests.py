@@ -191,7 +191,7 @@ class RequestsTransport:
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             lost = base.lost_response(request, self.settings, error, sent=_was_sent(error))
         except BaseException as error:  # noqa: BLE001 - a timeout of the task, a kill: it is raised as it is
-            raise base.bare(error) from None
+            raise base.strip_traceback(error) from None
         else:
             return responses.parse(request, response, self.settings)
         raise lost  # out here, for the library's error holds the request, and that the token
@@ -208,12 +208,12 @@ class RequestsTransport:
             allow_redirects=False,
             stream=True,
         ) as response:
-            limit = responses.BODY_LIMITS.get(response.status_code // 100, responses.MAX_ERROR_BODY)
+            limit = responses.body_limit(response.status_code)
             body = bytearray()
             while len(body) < limit and (chunk := response.raw.read(limit - len(body), decode_content=False)):
                 body += chunk
             return HTTPResponse.received(
-                response.status_code, response.headers, bytes(body), limit, self.settings.token
+                response.status_code, response.headers, bytes(body), self.settings.token
             )
 
 

@@ -18,7 +18,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_census import __version__
 from airflow_provider_census.api import retries
 from airflow_provider_census.api.hook_params import check_hook_params
-from airflow_provider_census.api.polling import Deadline, WaitOptions
+from airflow_provider_census.api.polling import TimeoutKind, WaitOptions
 from airflow_provider_census.api.validation import check_id, check_name, optional
 from airflow_provider_census.api.waiters import RunWaiter, wait
 from airflow_provider_census.exceptions import CensusError, CensusTimeoutError
@@ -97,7 +97,7 @@ class WaitEvent(NamedTuple):
         return cls(kind, sync_run_id, str(payload.get("message", "")))
 
     @classmethod
-    def of_trigger_failure(cls, failure: dict[str, Any] | None, timeout: Deadline) -> WaitEvent:
+    def of_trigger_failure(cls, failure: dict[str, Any] | None, timeout: TimeoutKind) -> WaitEvent:
         """
         Read what Airflow says if it gave up the trigger: it failed, or no triggerer ran it in time.
 
@@ -123,11 +123,11 @@ class WaitTrigger(BaseTrigger):
     :ivar hook_params: what the hook takes besides its connection; ``None`` for nothing.
     :ivar sync_name: the name of the sync, for the log; ``None`` if it is not known.
     :ivar sync_run_id: the run that is waited for, as soon as it is known which.
-    :ivar run_polled: the run as last polled, once it has ended.
+    :ivar finished_run: the run as last polled, once it has ended.
     """
 
     sync_run_id: int | str | None = None
-    run_polled: Run | None = None
+    finished_run: Run | None = None
     _waiting = False
 
     def __init__(self, census_conn_id: str, release: str | None, options: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ class WaitTrigger(BaseTrigger):
             self.hook_params = optional(check_hook_params)("hook_params", self.hook_params)
         self.census_conn_id = census_conn_id
         stored_elsewhere = release not in {None, __version__}
-        self.options = WaitOptions.known(options) if stored_elsewhere else WaitOptions(**options)
+        self.options = WaitOptions.parse(options) if stored_elsewhere else WaitOptions(**options)
 
     @cached_property
     def hook(self) -> CensusHook:
@@ -161,7 +161,7 @@ class WaitTrigger(BaseTrigger):
         :param params: what the hook takes besides its connection.
         """
         kind, self.hook_params = type(hook), params
-        if connection.has_own_way(kind):
+        if connection.overrides_get_connection(kind):
             self.hook_class = f"{kind.__module__}:{kind.__qualname__}"
         return self
 
@@ -234,7 +234,7 @@ class WaitTrigger(BaseTrigger):
             waiter.is_resumed = self.options.started is not None
             flow = wait(waiter, self.options, now=time.time, rng=RNG, min_interval=pace.min_interval)
             await adrive(flow, transport.send)
-            self.run_polled, self.sync_run_id = waiter.run, waiter.sync_run_id
+            self.finished_run, self.sync_run_id = waiter.run, waiter.sync_run_id
 
     async def _connect(self, transport: AiohttpTransport) -> Settings:
         """Read the connection, also if Airflow or its secrets backend is down for a while."""

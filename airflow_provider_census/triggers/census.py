@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 
-from airflow_provider_census.api.validation import check_bool, check_id, plain
+from airflow_provider_census.api.validation import check_bool, check_id, to_builtin
 from airflow_provider_census.api.waiters import RunWaiter, SyncIdleWaiter, SyncRunWaiter, SyncWaiter
 from airflow_provider_census.triggers.base import WaitTrigger
 from airflow_provider_census.triggers.events import CensusSyncRunEventTrigger
@@ -66,7 +66,7 @@ class CensusSyncRunTrigger(WaitTrigger):
         if release is None:  # else it was checked before it was stored
             check_id("sync_run_id", sync_run_id)
             check_bool("cancel_on_kill", cancel_on_kill)
-            sync_run_id = plain(sync_run_id)
+            sync_run_id = to_builtin(sync_run_id)
         self.sync_run_id = sync_run_id
         self.cancel_on_kill = cancel_on_kill
         self._state_at_start: asyncio.Task[str | Exception] | None = None
@@ -159,7 +159,7 @@ class CensusSyncTrigger(WaitTrigger):
         super().__init__(census_conn_id, release, {"poll_interval": poll_interval, **options})
         if release is None:  # else it was checked before it was stored
             check_id("sync_id", sync_id)
-            sync_id = plain(sync_id)
+            sync_id = to_builtin(sync_id)
         self.sync_id = sync_id
         self.since = since
 

@@ -18,7 +18,7 @@ from airflow_provider_census.api import sync_runs
 from airflow_provider_census.api.polling import EVENT_POLL_INTERVAL, next_poll
 from airflow_provider_census.api.validation import check_bool, check_id, check_name, to_seconds
 from airflow_provider_census.api.waiters import OutageLog
-from airflow_provider_census.api.watermark import Runs, Watermark, read_runs
+from airflow_provider_census.api.watermark import Watermark, read_runs
 from airflow_provider_census.exceptions import CensusError
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.transports.driver import adrive
@@ -80,6 +80,9 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
     :raises RuntimeError: on Airflow 2, which has no event triggers.
     """
 
+    asset_state_store: Any = None
+    """Airflow's store for the asset that is watched; before 3.3 there is none."""
+
     def __init__(
         self,
         sync_id: int | str,
@@ -98,6 +101,7 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
         self.include_failed = include_failed
         self.since = None if since is None else parse_datetime("since", since)
         self.poll_interval = to_seconds("poll_interval", poll_interval)
+        self._key = f"census_sync_runs/{self.census_conn_id}/{self.sync_id}"
         self._stored: Watermark | None = None
         self._store_outage = OutageLog(log, time.time, "Airflow")
 
@@ -145,7 +149,6 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
         start = time.time() if self.since is None else self.since.timestamp()
         outage = OutageLog(log, time.time)
         watermark: Watermark | None = None
-        runs: Runs = {}
         failures, free_at = 0, 0.0
         while True:
             try:
@@ -154,8 +157,7 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
                 async with CensusHook(self.census_conn_id).aopen() as transport:
                     while True:
                         base_url = (await transport.settings()).base_url
-                        flow = read_runs(self.sync_id, watermark, base_url, runs)
-                        runs = await adrive(flow, transport.send)
+                        runs = await adrive(read_runs(self.sync_id, watermark, base_url), transport.send)
                         found, watermark = watermark.new_runs(runs, self._is_wanted)
                         due = (found[:-1] or found) if time.monotonic() >= free_at else []
                         free_at = time.monotonic() + SPACING if due else free_at
@@ -188,7 +190,8 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
         :raises Exception: whatever the store fails with; to begin anew for that would lose runs.
         """
         try:
-            stored = None if self._store is None else await self._store.aget(self._key)
+            store = self.asset_state_store
+            stored = None if store is None else await store.aget(self._key)
         except ValueError as error:
             if type(error) is not ValueError:  # the error of a parser
                 raise
@@ -201,25 +204,17 @@ class CensusSyncRunEventTrigger(BaseEventTrigger):
 
     async def save(self, watermark: Watermark) -> None:
         """Store the watermark; if that fails, the next poll makes up for it."""
-        if watermark == self._stored or self._store is None:
+        store = self.asset_state_store
+        if watermark == self._stored or store is None:
             return
         try:
-            await self._store.aset(self._key, watermark.as_dict())
+            await store.aset(self._key, watermark.as_dict())
         except Exception as error:  # noqa: BLE001 - whatever the store fails with
             failure = CensusError(f"Cannot store the watermark of sync {self.sync_id}: {error!r}.")
             self._store_outage.failed("Airflow to store it", failure)
         else:
             self._stored = watermark
             self._store_outage.succeeded()
-
-    @property
-    def _key(self) -> str:
-        return f"census_sync_runs/{self.census_conn_id}/{self.sync_id}"
-
-    @property
-    def _store(self) -> Any:
-        """The store of the asset that is watched; before Airflow 3.3 there is none."""
-        return getattr(self, "asset_state_store", None)
 
 
 @dataclass

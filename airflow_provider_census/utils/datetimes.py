@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import date, datetime, timezone
 from typing import Any
 
-from airflow_provider_census.api.validation import check_rendered, plain
+from airflow_provider_census.api.validation import check_rendered, to_builtin
 
 
 def parse_datetime(argument: str, value: object) -> datetime:
@@ -19,7 +19,7 @@ def parse_datetime(argument: str, value: object) -> datetime:
     """
     from airflow.providers.common.compat.sdk import timezone as airflow_timezone  # type: ignore[attr-defined]
 
-    known: Any = plain(value)
+    known: Any = to_builtin(value)
     if isinstance(known, str):
         check_rendered(argument, known)
     elif isinstance(known, date) and not isinstance(known, datetime):

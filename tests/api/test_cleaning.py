@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_census.api.cleaning import plain, storable
+from airflow_provider_census.api.cleaning import one_line, storable
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,12 @@ from airflow_provider_census.api.cleaning import plain, storable
     ],
 )
 def test_a_text_is_one_line(text: object, line: str) -> None:
-    assert plain(text) == line
+    assert one_line(text) == line
 
 
 @given(st.text(), st.integers(1, 50))
 def test_a_line_is_short_printable_and_no_command(text: str, length: int) -> None:
-    line = plain(text, length)
+    line = one_line(text, length)
     assert len(line) <= length + 1
     assert line.isprintable()
     assert "::" not in line

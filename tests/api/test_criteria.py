@@ -53,7 +53,7 @@ def test_whatever_census_sends_is_evaluated(run: dict[str, Any], criteria: Succe
     assert sync_runs.browser_url("https://app.getcensus.com", run).startswith(
         "https://app.getcensus.com/syncs"
     )
-    sync_runs.created_at(run)
+    sync_runs.time_range(run, "created_at")
     if run.get("canceled") is True:
         assert isinstance(evaluation.error, CensusSyncRunCanceled)
 

@@ -113,9 +113,9 @@ def test_options_that_mean_nothing_are_refused(options: dict[str, Any], named: s
 def test_options_travel_as_json_and_leave_behind_what_is_unknown() -> None:
     options = WaitOptions(5.0, exponential_backoff=True, max_wait=60.0, silent_fail=True, started=1.0)
     stored = json.loads(json.dumps(options.as_dict()))
-    assert WaitOptions.known(stored) == options
-    assert WaitOptions.known({**stored, "of another release": 1}) == options
-    assert WaitOptions.known({}) == WaitOptions()
+    assert WaitOptions.parse(stored) == options
+    assert WaitOptions.parse({**stored, "of another release": 1}) == options
+    assert WaitOptions.parse({}) == WaitOptions()
 
 
 OUTAGES: list[CensusError] = [

@@ -43,7 +43,7 @@ HTML = b"<!DOCTYPE html><html><head><style>p{x}</style></head><body><h1>Bad\nGat
 def response(status: int, body: Any = b"", **headers: str) -> HTTPResponse:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return HTTPResponse.received(status, named, content, responses.MAX_BODY + 1, TOKEN)
+    return HTTPResponse.received(status, named, content, TOKEN)
 
 
 @pytest.mark.parametrize(
@@ -447,11 +447,5 @@ def test_whatever_arrives_is_a_value_or_a_census_error(
     with suppress(CensusApiError):
         responses.parse(
             request,
-            HTTPResponse.received(
-                status,
-                headers,
-                body,
-                responses.MAX_BODY + 1,
-                TOKEN,
-            ),
+            HTTPResponse.received(status, headers, body, TOKEN),
         )

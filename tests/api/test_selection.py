@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_census.api.selection import SyncFilter, select
+from airflow_provider_census.api.selection import SyncFilter, Workspace
 
 if TYPE_CHECKING:
     from airflow_provider_census.api.request import Request
@@ -79,7 +79,8 @@ def selected(**wanted: Any) -> tuple[list[int], list[str]]:
         requested.append(request.path)
         return WORKSPACE[request.path]
 
-    return [sync["id"] for sync in select(SYNCS, SyncFilter(**wanted), run)], requested
+    workspace, criteria = Workspace(run), SyncFilter(**wanted)
+    return [sync["id"] for sync in SYNCS if criteria.matches(sync, workspace)], requested
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,8 @@ def test_where_a_run_is_shown_in_a_browser() -> None:
     ],
 )
 def test_when_a_run_was_created_at_the_latest(written: object, seconds: float | None) -> None:
-    created = sync_runs.created_at({"created_at": written})
-    assert created == (None if seconds is None else pytest.approx(seconds, abs=1e-6))
+    moments = sync_runs.time_range({"created_at": written}, "created_at")
+    assert (moments and moments[1]) == (None if seconds is None else pytest.approx(seconds, abs=1e-6))
 
 
 @pytest.mark.parametrize(

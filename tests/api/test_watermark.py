@@ -182,8 +182,8 @@ class Census:
         following = number + 1 if number * size < len(listed) else None
         return Page(listed[(number - 1) * size : number * size], number, following, numbered=True)
 
-    def read(self, watermark: Watermark, known: dict[int, Run] | None = None) -> dict[int, Run]:
-        return dict(FlowRunner().run(read_runs(52, watermark, HOST, known or {}), self.respond))
+    def read(self, watermark: Watermark) -> dict[int, Run]:
+        return dict(FlowRunner().run(read_runs(52, watermark, HOST), self.respond))
 
 
 MANY = [run(run_id, completed_at=AFTER) for run_id in range(1, 251)]
@@ -220,9 +220,9 @@ def test_a_census_that_does_not_heed_the_order_is_read_to_the_end() -> None:
 def test_an_open_run_that_the_list_does_not_reach_is_read_by_itself() -> None:
     census = Census(*MANY[1:])
     watermark = Watermark(START, 250, frozenset({1, 2, 3, 240}))
-    runs = census.read(watermark, known=by_id(run(2, note="known"), run(3, "working")))
+    runs = census.read(watermark)
     assert census.pages == [1]
-    assert census.single == [1, 3], "2 has ended and is known, 240 is in the list"
+    assert census.single == [1, 2, 3], "240 is in the list"
     new, read = watermark.new_runs(runs, every_run)
     assert ids(new) == [2, 3, 240]
     assert read.open == {2, 3, 240}, "1 does not exist any more"
@@ -245,7 +245,7 @@ def test_one_id_that_is_too_high_hides_no_run(stays: bool) -> None:
     reported = []
     for items in lists:
         runs = FlowRunner().run(
-            read_runs(52, watermark, HOST, {}), in_order([Page(items, numbered=True), *map(run, [2**62] * 2)])
+            read_runs(52, watermark, HOST), in_order([Page(items, numbered=True), *map(run, [2**62] * 2)])
         )
         new, watermark = watermark.new_runs(runs, every_run)
         watermark = Watermark.parse(json.loads(json.dumps(watermark.reported(new).as_dict()))) or watermark
@@ -260,11 +260,11 @@ def test_a_watermark_of_a_release_that_knew_no_times_counts() -> None:
 
 def test_what_is_no_run_is_passed_over() -> None:
     items = [None, 7, {}, {"id": True}, {"id": -6}, run(5), run(4)]
-    runs = FlowRunner().run(read_runs(52, Watermark(START, 4), HOST, {}), in_order([Page(items)]))
+    runs = FlowRunner().run(read_runs(52, Watermark(START, 4), HOST), in_order([Page(items)]))
     assert list(runs) == [5, 4]
 
 
 def test_a_run_that_does_not_name_its_sync_is_one_of_it() -> None:
     page = Page([{"id": 5, "status": "completed"}, run(4, sync_id=7)])
-    runs = FlowRunner().run(read_runs(52, Watermark(START, 4), HOST, {}), in_order([page]))
+    runs = FlowRunner().run(read_runs(52, Watermark(START, 4), HOST), in_order([page]))
     assert [each["sync_id"] for each in runs.values()] == [52, 7]

@@ -121,7 +121,7 @@ def test_a_way_of_ones_own_is_taken_everywhere(
 
 @pytest.mark.parametrize(("kind", "own"), [(CensusHook, False), *[(kind, True) for kind in WAYS]])
 def test_who_has_a_way_of_ones_own(kind: type[CensusHook], own: bool) -> None:
-    assert connection.has_own_way(kind) is own
+    assert connection.overrides_get_connection(kind) is own
 
 
 class TriggersInTheHouse(CensusTriggerSyncOperator):

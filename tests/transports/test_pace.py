@@ -104,7 +104,7 @@ def without_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def exchange(self: AiohttpTransport, request: Any, credentials: Any) -> HTTPResponse:
         status, headers, body = await BusyCensus.here.respond(request.path)
-        return HTTPResponse.received(status, headers, body, len(body), credentials.settings.token)
+        return HTTPResponse.received(status, headers, body, credentials.settings.token)
 
     monkeypatch.setattr(AiohttpTransport, "_exchange", exchange)
 
