@@ -154,9 +154,8 @@ class WaitsForSyncRun(_Task):
         with self._log_failure():
             if next_method == TRIGGER_FAILED:
                 return self._resume_without_event(context, next_kwargs)
-            return super().resume_execution(
-                next_method, self._accepted_kwargs(next_method, next_kwargs), context
-            )
+            accepted = self._accepted_kwargs(next_method, next_kwargs)
+            return super().resume_execution(next_method, accepted, context)
 
     @abstractmethod
     def _resume_without_event(self, context: Context, failure: dict[str, Any] | None) -> Any:
@@ -293,17 +292,9 @@ class WaitsForSyncRun(_Task):
         times = {name: getattr(options, name) for name in ("started", "deadline", "execution_deadline")}
         trigger = self._trigger(waiter, options).connect_as(self.hook, self.hook_params)
         trigger.sync_name = self._sync_name or None
-        self.defer(
-            trigger=trigger,
-            method_name=method_name,
-            kwargs={
-                **times,
-                "sync_name": self._sync_name,
-                "url": self._url,
-                **self._resume_kwargs(waiter),
-            },
-            timeout=timedelta(seconds=left + DEFER_MARGIN),
-        )
+        kept = {"sync_name": self._sync_name, "url": self._url, **self._resume_kwargs(waiter)}
+        timeout = timedelta(seconds=left + DEFER_MARGIN)
+        self.defer(trigger=trigger, method_name=method_name, kwargs={**times, **kept}, timeout=timeout)
 
     def _accepted_kwargs(self, method_name: str, stored: Mapping[str, Any] | None) -> dict[str, Any]:
         """
@@ -399,9 +390,8 @@ class WaitsForSyncRun(_Task):
             self._url = sync_runs.browser_url(self.hook.settings.base_url, waiter.run)
         limit = self.execution_timeout if kind == "execution_timeout" else timedelta(seconds=self.timeout)
         error: Any = AirflowTaskTimeout if kind == "execution_timeout" else self.timeout_error
-        timed_out = error(
-            f"{reporting.describe_timeout(waiter, kind, limit)} {abandoned} {self._url}".rstrip()
-        )
+        description = reporting.describe_timeout(waiter, kind, limit)
+        timed_out = error(f"{description} {abandoned} {self._url}".rstrip())
         timed_out.__notes__ = getattr(timed_out, "__notes__", [reporting.TIMEOUT_NOTE])
         return timed_out
 
