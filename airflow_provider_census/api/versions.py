@@ -53,6 +53,17 @@ def end_of_v1_notice(conn_id: str, now: float | None = None) -> str:
     return f"Census {when}: give connection {conn_id!r} a personal access token, and api_version v2."
 
 
+def may_be_outdated(status: int, version_name: str, now: float | None = None) -> bool:
+    """
+    Tell whether a refusal may be due to what was read of a connection before: its token, or its version.
+
+    :param status: the HTTP status.
+    :param version_name: a key of :data:`VERSIONS`.
+    :param now: seconds since the epoch; ``None`` for the time it is.
+    """
+    return status == 401 or (status in (403, 404, 410) and version_name == "v1" and days_of_v1(now) <= 0)
+
+
 @dataclass(frozen=True)
 class ApiVersion:
     """

@@ -14,8 +14,8 @@ from yarl import URL
 
 from airflow_provider_census.api import encodings, responses, retries
 from airflow_provider_census.api.responses import HTTPResponse
-from airflow_provider_census.api.versions import adapt
-from airflow_provider_census.exceptions import CensusApiError, CensusAuthError
+from airflow_provider_census.api.versions import adapt, may_be_outdated
+from airflow_provider_census.exceptions import CensusApiError, CensusConfigError
 from airflow_provider_census.transports import base
 from airflow_provider_census.transports.pace import Pace, shared_pace
 from airflow_provider_census.transports.shared_client import SharedClient
@@ -118,8 +118,8 @@ class AiohttpTransport:
         assert credentials is not None
         try:
             return await self._send(request, credentials)
-        except CensusAuthError as error:
-            if error.status_code != 401:
+        except CensusApiError as error:
+            if not may_be_outdated(error.status_code, credentials.settings.api_version):
                 raise
             renewed = await self._renew(credentials)
             if renewed is credentials:
@@ -128,6 +128,10 @@ class AiohttpTransport:
 
     async def _credentials_for(self, settings: Settings) -> Credentials:
         known, proxy = self._credentials, base.proxy(settings.base_url)
+        if proxy is not None and not proxy.startswith(("http://", "https://")):
+            raise CensusConfigError(
+                f"the triggerer takes no {proxy.partition(':')[0]} proxy, only http and https"
+            )
         if known is not None and (known.settings.base_url, known.proxy) == (settings.base_url, proxy):
             client = known.client
         else:

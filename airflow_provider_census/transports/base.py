@@ -33,6 +33,9 @@ E = TypeVar("E", bound=BaseException)
 QUOTED = re.compile(r"""\bb(['"]).*(?:\1|$)""", re.DOTALL)
 """Bytes that an HTTP library quotes."""
 
+CONNECT_SHARE = 0.5
+"""The share of a request's timeout in which an address of the host has to take a connection, on a worker."""
+
 KEEPING_SETTINGS = "Cannot read the Airflow connection %r again; what was read before stays in use: %r"
 
 
@@ -133,7 +136,12 @@ def lost_response(
     words = one_line(said).rstrip(".") or type(reason).__name__
     words = re.sub(r"[^/@\s]*@", "***@", words)  # the password of a proxy
     if isinstance(reason, TimeoutError) or "timed out" in words or "Timeout" in type(error).__name__:
-        words = f"no response within {settings.timeout:g} s"
+        is_connect = type(error).__name__ == "ConnectTimeout"
+        words = (
+            f"no connection within {settings.timeout * CONNECT_SHARE:g} s"
+            if is_connect
+            else f"no response within {settings.timeout:g} s"
+        )
     words = re.sub(r"^\[Errno -?\d+\] ", "", words)
     lost = CensusConnectionError(f"{words} ({request}).", sent=sent)
     lost.connection = settings.name

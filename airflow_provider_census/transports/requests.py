@@ -33,8 +33,8 @@ from urllib3.util.response import assert_header_parsing
 
 from airflow_provider_census.api import encodings, responses
 from airflow_provider_census.api.responses import HTTPResponse
-from airflow_provider_census.api.versions import adapt
-from airflow_provider_census.exceptions import CensusAuthError
+from airflow_provider_census.api.versions import adapt, may_be_outdated
+from airflow_provider_census.exceptions import CensusApiError
 from airflow_provider_census.transports import base
 
 if TYPE_CHECKING:
@@ -163,15 +163,18 @@ class RequestsTransport:
         :raises CensusApiError: if Census responds with an error, or with what is no response to the request.
         :raises CensusConnectionError: if no complete response arrives.
         """
+        used = self.settings
         try:
             return self._retrying(self._send_once, request)
-        except CensusAuthError as error:
-            if error.status_code != 401 or not self._renew():
+        except CensusApiError as error:
+            if not may_be_outdated(error.status_code, used.api_version) or not self._renew(used):
                 raise
         return self._retrying(self._send_once, request)
 
-    def _renew(self) -> bool:
+    def _renew(self, rejected: Settings) -> bool:
         """Read the connection again, for its token may be a new one; tell whether it is."""
+        if self.settings is not rejected:  # another thread has read it meanwhile
+            return True
         if self._read_connection is None:
             return False
         try:
@@ -199,12 +202,14 @@ class RequestsTransport:
     def _exchange(self, request: Request[Any]) -> HTTPResponse:
         if self._process != os.getpid():  # on the sockets from before a fork each would get others' responses
             self._open(self.settings)
+        timeout = self.settings.timeout
         with self._session.request(
             request.method,
             self.settings.api_url + request.path,
             params=dict(request.params),
             json=request.json,
-            timeout=Timeout(total=self.settings.timeout),  # type: ignore[arg-type] # which requests takes
+            # Of a host with two addresses the first may be dead.
+            timeout=Timeout(connect=timeout * base.CONNECT_SHARE, total=timeout),  # type: ignore[arg-type] # which requests takes
             allow_redirects=False,
             stream=True,
         ) as response:
@@ -219,6 +224,8 @@ class RequestsTransport:
 
 def _was_sent(error: Exception) -> bool:
     """Tell whether the request may have reached Census; not so if no connection came about."""
+    if isinstance(error, (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL)):
+        return False
     reason = error.args[0] if error.args else None
     reason = getattr(reason, "reason", reason)
     if isinstance(reason, ProxyError):

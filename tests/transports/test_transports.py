@@ -9,8 +9,11 @@ import json
 import logging
 import re
 import socket
+import threading
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -20,7 +23,7 @@ from proxies import Authority, Proxy
 from stand_in import CLOSE, DRIP, HANG, RESET, Received, Server, data, response
 
 import airflow_provider_census
-from airflow_provider_census.api import endpoints, responses
+from airflow_provider_census.api import endpoints, responses, versions
 from airflow_provider_census.exceptions import (
     CensusApiError,
     CensusAuthError,
@@ -142,6 +145,67 @@ def test_a_rotated_token_is_read_from_the_connection(send: Send, monkeypatch: py
     with Server(reject_until_rotated) as server:
         assert send(GET, server.url) == RUN
     assert len(server.received) == 2
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_after_the_end_of_v1_a_connection_without_a_version_is_read_again(
+    send: Send, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    left = [1]
+    monkeypatch.setattr(versions, "days_of_v1", lambda _=None: left[0])
+
+    def switched_off(request: Received) -> bytes:
+        left[0] = 0
+        return data(RUN) if request.target.startswith("/api/v2/") else response({"message": "Gone"}, status)
+
+    with Server(switched_off) as server:
+        assert send(GET, server.url) == RUN
+        assert [each.target for each in server.received] == ["/api/v1/sync_runs/94", "/api/v2/sync_runs/94"]
+        with pytest.raises(CensusApiError):
+            send(GET, server.url, api_version="v1")
+
+
+def test_a_token_that_one_thread_has_read_counts_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = 4
+    together = threading.Barrier(threads, timeout=30)
+
+    def reject_until_rotated(request: Received) -> bytes:
+        if request.headers["authorization"] == "Bearer secret-token:new":
+            return data(RUN)
+        together.wait()
+        fields = {"conn_type": "census", "host": server.url, "password": "secret-token:new"}
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields))
+        return response({"message": "Who?"}, 401)
+
+    with Server(reject_until_rotated) as server, ThreadPoolExecutor(threads) as pool:
+        fields = {"conn_type": "census", "host": server.url, "password": TOKEN}
+        monkeypatch.setenv("AIRFLOW_CONN_CENSUS_DEFAULT", json.dumps(fields))
+        hook = CensusHook()
+        assert list(pool.map(lambda _: hook.run(GET), range(threads))) == [RUN] * threads
+
+
+def test_a_dead_address_leaves_time_for_the_next_one(monkeypatch: pytest.MonkeyPatch, send: Send) -> None:
+    with Server(data(RUN)) as server, socket.socket() as dead, ExitStack() as waiting:
+        port = int(server.url.rpartition(":")[2])
+        dead.bind(("127.0.0.2", port))
+        dead.listen(0)
+        for _ in range(3):  # as many as wait for a server that accepts none
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.2", port))
+        family = socket.AF_INET, socket.SOCK_STREAM, 6, ""
+        addresses = [(*family, (host, port)) for host in ("127.0.0.2", "127.0.0.1")]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+        assert send(GET, f"http://localhost:{port}", timeout=2) == RUN
+
+
+def test_no_proxy_but_http_is_taken_and_nothing_counts_as_sent(
+    send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    with pytest.raises((CensusConnectionError, CensusConfigError)) as caught:
+        send(GET, "https://census.test")
+    assert not getattr(caught.value, "sent", False)
 
 
 def test_what_the_connection_says_besides_a_new_token_counts_from_then_on(
