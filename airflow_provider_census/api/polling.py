@@ -96,7 +96,7 @@ class WaitOptions:
             raise ValueError("exponential_backoff needs a poll_interval to begin with, not None")
         for name in ("poll_interval", "max_wait"):
             if getattr(self, name) is not None:
-                to_seconds(name, getattr(self, name))
+                object.__setattr__(self, name, to_seconds(name, getattr(self, name)))
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> WaitOptions:

@@ -365,7 +365,9 @@ def _decode(response: HTTPResponse) -> tuple[JsonObject | None, str | None]:
 
 
 DECODER = json.JSONDecoder(
-    parse_int=lambda digits: number if -(2**63) <= (number := int(digits)) < 2**63 else digits,
+    parse_int=lambda digits: (
+        number if len(digits) <= 20 and -(2**63) <= (number := int(digits)) < 2**63 else digits
+    ),
     parse_float=lambda digits: number if math.isfinite(number := float(digits)) else None,
     parse_constant=lambda _: None,
 )

@@ -47,12 +47,10 @@ class SyncFilter:
     paused: bool | None = None
 
     def __post_init__(self) -> None:
-        for name in ("source", "destination"):
+        names = dict.fromkeys(("table", "model", "dataset", "label"), check_name)
+        for name, check in {"source": check_slug_or_id, "destination": check_slug_or_id, **names}.items():
             if getattr(self, name) is not None:
-                check_slug_or_id(name, getattr(self, name))
-        for name in ("table", "model", "dataset", "label"):
-            if getattr(self, name) is not None:
-                check_name(name, getattr(self, name))
+                object.__setattr__(self, name, check(name, getattr(self, name)))
         if self.paused is not None:
             check_bool("paused", self.paused)
         if len(self.reads) > 1:

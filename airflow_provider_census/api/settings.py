@@ -173,6 +173,8 @@ def _base_url(host: str, port: int | None, schema: str, *, allow_http: bool) -> 
         )
     name = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
     number = url.port or port
+    if number == {"https": 443, "http": 80}[scheme]:
+        number = None  # one host has one name, in links, assets and lineage
     return f"{scheme}://{name}" + (f":{number}" if number else "")
 
 

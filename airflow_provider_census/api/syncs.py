@@ -45,7 +45,8 @@ def own_schedule(sync: Mapping[str, Any]) -> str:
     if frequency in (None, "", "never"):  # newer syncs have a mode instead
         mode = _object(sync, "mode")
         triggers = _object(mode, "triggers") or _object(sync, "triggers")
-        scheduled = "on a schedule" if triggers.get("schedule") else ""
+        never = _object(triggers, "schedule").get("frequency") == "never"
+        scheduled = "on a schedule" if triggers.get("schedule") and not never else ""
         frequency = "live" if mode.get("type") == "live" else scheduled
     return one_line(frequency, 50)
 

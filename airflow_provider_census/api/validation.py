@@ -29,7 +29,7 @@ TEN_YEARS = 10 * 365 * 86400.0
 EXACT = 2**53
 """From here on not every whole number is a ``float``."""
 
-NUMBER = re.compile(r"(?a)\s*\d{1,15}(\.\d+)?\s*")
+NUMBER = re.compile(r"(?a)\s*\d{1,15}(\.\d+)?(e-\d{1,2})?\s*")
 """What a template makes of a number."""
 
 Check = Callable[[str, object], Any]
@@ -221,10 +221,6 @@ def check_name(argument: str, value: object) -> str:
     check_rendered(argument, text)
     if text in {".", ".."}:
         raise ValueError(f"{argument} must be a name, not {text!r}, which a URL takes for a parent folder")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{argument} must be text, not {text!r}, which has half a character") from None
     return text
 
 
@@ -245,10 +241,14 @@ def check_text(argument: str, value: object) -> str:
 
 def check_rendered(argument: str, value: str) -> None:
     """
-    Refuse a Jinja expression that nobody rendered.
+    Refuse a Jinja expression that nobody rendered, and half a character, which nobody can send.
 
     :raises ValueError: if the value holds one.
     """
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{argument} must be text, not {value!r}, which has half a character") from None
     if "{{" in value or "{%" in value:
         raise ValueError(
             f"{argument} is the unrendered template {value!r}: "

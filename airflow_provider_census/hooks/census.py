@@ -23,7 +23,7 @@ from airflow_provider_census.api.request import Request
 from airflow_provider_census.api.selection import SyncFilter, Workspace
 from airflow_provider_census.api.settings import Settings, read_settings
 from airflow_provider_census.api.triggering import RunsSnapshot, Submission, trigger_sync
-from airflow_provider_census.api.validation import check_name
+from airflow_provider_census.api.validation import check_name, to_seconds
 from airflow_provider_census.api.versions import end_of_v1_notice
 from airflow_provider_census.api.waiters import ExportWaiter, RefreshWaiter, SyncRunWaiter, Waiter, wait
 from airflow_provider_census.exceptions import CensusConfigError, CensusError
@@ -211,14 +211,14 @@ class CensusHook(Operations, OldMethods, BaseHook):
         self,
         sync_run_id: int | str,
         *,
-        timeout: float | None = None,
-        poll_interval: float | None = None,
+        timeout: timedelta | float | None = None,
+        poll_interval: timedelta | float | None = None,
     ) -> SyncRun:
         """
         Wait until a sync run has ended, however it has, and report its progress in the log.
 
-        :param timeout: seconds to wait at most; ``None`` for as long as it takes.
-        :param poll_interval: seconds between two polls; ``None`` lets them grow with the time waited.
+        :param timeout: seconds, or a ``timedelta``, to wait at most; ``None`` for as long as it takes.
+        :param poll_interval: seconds, or a ``timedelta``, between two polls; ``None`` for adaptive ones.
         :returns: the finished run; ``status`` and ``canceled`` say how it ended.
         :raises CensusTimeoutError: if the run is still running after that time.
         """
@@ -232,15 +232,15 @@ class CensusHook(Operations, OldMethods, BaseHook):
         self,
         status: Request[str],
         *,
-        timeout: float | None = None,
-        poll_interval: float | None = None,
+        timeout: timedelta | float | None = None,
+        poll_interval: timedelta | float | None = None,
     ) -> None:
         """
         Wait until a refresh is completed.
 
         :param status: what asks for it, such as ``endpoints.get_refresh_source_tables_status(4, key)``.
-        :param timeout: seconds to wait at most; ``None`` for as long as it takes.
-        :param poll_interval: seconds between two polls; ``None`` lets them grow with the time waited.
+        :param timeout: seconds, or a ``timedelta``, to wait at most; ``None`` for as long as it takes.
+        :param poll_interval: seconds, or a ``timedelta``, between two polls; ``None`` for adaptive ones.
         :raises CensusTimeoutError: if the refresh is still running after that time.
         :raises CensusError: if it ended otherwise.
         """
@@ -254,8 +254,8 @@ class CensusHook(Operations, OldMethods, BaseHook):
         *,
         status: str | None = None,
         operation: str | None = None,
-        timeout: float | None = None,
-        poll_interval: float | None = None,
+        timeout: timedelta | float | None = None,
+        poll_interval: timedelta | float | None = None,
     ) -> list[str]:
         """
         Wait until the records of a sync run are exported to Parquet files, and get their addresses.
@@ -266,8 +266,8 @@ class CensusHook(Operations, OldMethods, BaseHook):
         :param status: only records that were ``succeeded``, ``rejected`` by the destination, or ``invalid``
             in the source; Census announces this filter for later.
         :param operation: only records that Census was to ``upsert`` or ``delete``; also for later.
-        :param timeout: seconds to wait at most; ``None`` for as long as it takes.
-        :param poll_interval: seconds between two polls; ``None`` lets them grow with the time waited.
+        :param timeout: seconds, or a ``timedelta``, to wait at most; ``None`` for as long as it takes.
+        :param poll_interval: seconds, or a ``timedelta``, between two polls; ``None`` for adaptive ones.
         :raises CensusTimeoutError: if the files are not ready after that time.
         :raises CensusApiError: if Census refuses, as for a run of more than 14 days ago.
         """
@@ -275,9 +275,11 @@ class CensusHook(Operations, OldMethods, BaseHook):
         waiter = ExportWaiter(request, self.log, time.time)
         return cast("list[str]", self._wait(waiter, timeout, poll_interval))
 
-    def _wait(self, waiter: Waiter[T], timeout: float | None, poll_interval: float | None) -> T:
-        deadline = None if timeout is None else time.time() + timeout
-        options = WaitOptions(poll_interval, deadline=deadline)
+    def _wait(
+        self, waiter: Waiter[T], timeout: timedelta | float | None, poll_interval: timedelta | float | None
+    ) -> T:
+        deadline = None if timeout is None else time.time() + to_seconds("timeout", timeout, limits=False)
+        options = WaitOptions(cast("float | None", poll_interval), deadline=deadline)
         return self.drive(wait(waiter, options, now=time.time, rng=random.Random()))
 
     def run(self, request: Request[T]) -> T:

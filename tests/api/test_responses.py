@@ -142,7 +142,7 @@ def test_a_run_need_not_say_which_one_it_is(data: dict[str, Any]) -> None:
         (SOURCE, response(200, HTML), "not JSON: Bad Gateway"),
         (SOURCE, response(200, b'{"status": "success", "data": {'), "not JSON"),
         (SOURCE, response(200, b"[" * 100_000), "not JSON"),
-        (SOURCE, response(200, b"1" * 5_000), "not JSON"),
+        (SOURCE, response(200, b"1" * 5_000), "data should be an object"),
         (SOURCE, response(200, b'[{"id": 4}]'), "data should be an object, it is a list of 1"),
         (SOURCE, response(200, b"null"), "data should be an object, it is null"),
         (SOURCES, response(200, b'"x"'), "data should be a list, it is x"),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -141,3 +142,19 @@ def test_what_cannot_be_wanted_is_refused(wanted: dict[str, Any], words: str) ->
 def test_a_filter_says_what_it_is() -> None:
     assert str(SyncFilter(table="marts.*", paused=False)) == "table='marts.*', paused=False"
     assert str(SyncFilter()) == "anything"
+
+
+class Source(IntEnum):
+    WAREHOUSE = 4
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"label": 2024}, {"table": 2024}, {"source": 4.0}, {"source": Source.WAREHOUSE}], ids=str
+)
+def test_values_of_neighbouring_types_count(wanted: dict[str, Any]) -> None:
+    read = {"connection_id": 4, "object": {"type": "table", "table_name": "2024"}}
+    sync: Any = {"id": 1, "label": "2024", "source_attributes": read}
+    workspace = Workspace(lambda request: [])
+    assert SyncFilter(**wanted).matches(sync, workspace)
+    other: Any = {"id": 2, "label": "2025", "source_attributes": {}}
+    assert not SyncFilter(**wanted).matches(other, workspace)

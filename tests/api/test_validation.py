@@ -361,3 +361,9 @@ def test_what_was_checked_is_checked_anew_only_if_another_value_is_there() -> No
     task.timeout = -1  # by a cluster policy
     with pytest.raises(ValueError, match=r"^timeout must be"):
         validation.take_arguments(task, {"timeout": check}, checked)
+
+
+def test_half_a_character_is_no_text() -> None:
+    for check in (validation.check_text, validation.check_name, validation.check_id):
+        with pytest.raises(ValueError, match="half a character"):
+            check("name", "\ud83d")

@@ -125,6 +125,7 @@ def test_another_run(fields: dict[str, Any], words: str) -> None:
         ({"schedule_frequency": "hourly"}, "hourly"),
         ({"mode": {"type": "live"}}, "live"),
         ({"mode": {"type": "triggered", "triggers": {"schedule": {"frequency": "daily"}}}}, "on a schedule"),
+        ({"mode": {"type": "triggered", "triggers": {"schedule": {"frequency": "never"}}}}, ""),
         ({"mode": {"type": "triggered", "triggers": {"dbt_cloud": {}}}}, ""),
         ({"triggers": {"schedule": {"frequency": "daily"}}}, "on a schedule"),
         ({"mode": "odd", "triggers": []}, ""),

@@ -9,6 +9,8 @@ import copy
 import json
 import pickle
 import socket
+from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -313,6 +315,23 @@ def test_a_wait_for_a_run_ends_in_time(census: Sandbox, timeout: float) -> None:
     assert len([path for _, path in census.requests if path.endswith(f"/{sync_run_id}")]) == (
         2 if timeout else 1
     )
+
+
+@pytest.mark.parametrize(
+    "times",
+    [{"poll_interval": timedelta(seconds=60)}, {"poll_interval": Decimal(60), "timeout": timedelta(0)}],
+)
+def test_the_times_of_a_wait_may_be_of_any_type_that_has_them(census: Sandbox, times: dict[str, Any]) -> None:
+    hook = CensusHook()
+    with pytest.raises(CensusTimeoutError):
+        hook.wait_for_sync_run(hook.trigger_sync(57), **{"timeout": 0, **times})
+
+
+@pytest.mark.parametrize("timeout", ["1", True, -1])
+def test_what_is_no_time_is_refused_before_anything_is_sent(census: Sandbox, timeout: Any) -> None:
+    with pytest.raises(ValueError, match="timeout must be"):
+        CensusHook().wait_for_sync_run(94, timeout=timeout)
+    assert census.requests == []
 
 
 def test_a_run_that_is_not_there_is_not_waited_for(census: Sandbox) -> None:
