@@ -100,6 +100,7 @@ class WaitsForSyncRun(_Task):
     _checked: Mapping[str, tuple[Any, Any]] = MappingProxyType({})
     _waiting_since: float | None = None
     _killed = False
+    _is_resumed = False
     _stored: Mapping[str, Any] = MappingProxyType({})
     _run: Run | None = None
     _sync: Sync | None = None
@@ -151,6 +152,7 @@ class WaitsForSyncRun(_Task):
         from airflow_provider_census.hooks.census import NOTIFIED
 
         NOTIFIED.add(self.census_conn_id)  # by the process that deferred the task
+        self._is_resumed = True
         with self._log_failure():
             if next_method == TRIGGER_FAILED:
                 return self._resume_without_event(context, next_kwargs)
@@ -326,12 +328,12 @@ class WaitsForSyncRun(_Task):
         )
 
     def _wait_here(self, waiter: Waiter[T], options: WaitOptions, *, first_success: bool = False) -> T:
-        """Wait on the worker; Airflow itself ends that at the ``execution_timeout``."""
+        """Wait on the worker."""
         from airflow_provider_census.api.waiters import wait
 
         self._check_hook()
         self._waiting_since = options.started
-        here = replace(options, execution_deadline=None)
+        here = options if self._keeps_execution_timeout else replace(options, execution_deadline=None)
         flow = wait(waiter, here, now=time.time, rng=random.Random(), first_success=first_success)
         with self._left_running(waiter):
             return self.hook.drive(flow, self._sleep)
@@ -343,7 +345,13 @@ class WaitsForSyncRun(_Task):
         try:
             return self._wait_here(waiter, options, first_success=first_success)
         except CensusTimeoutError:
-            raise self._timed_out(waiter, "timeout") from None
+            kind = options.first_timeout if self._keeps_execution_timeout else "timeout"
+            raise self._timed_out(waiter, kind) from None
+
+    @property
+    def _keeps_execution_timeout(self) -> bool:
+        """Whether Airflow does not: from Airflow 3 on, that time begins anew when a task resumes."""
+        return AIRFLOW_V_3_0_PLUS and self._is_resumed
 
     def _sleep(self, seconds: float) -> None:
         """

@@ -17,6 +17,7 @@ from airflow_provider_census import reporting
 from airflow_provider_census.api import wording
 from airflow_provider_census.api.criteria import CHECKS
 from airflow_provider_census.api.hook_params import check_hook_params
+from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.retries import outcome_unknown
 from airflow_provider_census.api.sync_runs import browser_url, outcome, sync_url
 from airflow_provider_census.api.validation import (
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_census.api.polling import WaitOptions
     from airflow_provider_census.api.sync_runs import Run
     from airflow_provider_census.api.triggering import RunsSnapshot
     from airflow_provider_census.api.validation import Check
@@ -146,7 +146,6 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
     }
     poll_interval: Any
     _skips = 0
-    _cancellable: tuple[int, Any] | None = None
 
     def __init__(
         self,
@@ -229,7 +228,9 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         from airflow_provider_census.triggers.base import WaitEvent
 
         take_arguments(self, self.checks, self._checked)
-        sync_id = sync_id or self._find_sync_id()
+        stored = {**self._stored, **stored}
+        self._skips = stored.get("skips", 0)
+        sync_id = sync_id or stored.get("sync_id") or self._find_sync_id()
         self._raise_unless_ended(self._idle_waiter(sync_id), WaitEvent.parse(event, run_known=False))
         # The time that another run took says nothing of how long ours will.
         options = replace(self._wait_options(stored), started=time.time())
@@ -261,7 +262,13 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
             return self._submit(context, sync_id, self._checkpoints(context, sync_id))
         self.joined = self.if_running == "join"
         run = self._resume(context, self._run_waiter(sync_run_id), event, options)
+        if self._waits_for_others and outcome(run) == "skipped":  # the wait was for the one that blocked it
+            self._raise_unless_ended(self._idle_waiter(str(run.get("sync_id"))), event)
         return self._complete(context, run, options)
+
+    @property
+    def _waits_for_others(self) -> bool:
+        return self.if_running in {"wait", "join"}
 
     def _submit(
         self,
@@ -321,7 +328,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         from airflow_provider_census.api.waiters import SyncIdleWaiter
 
         if isinstance(waiter, SyncIdleWaiter):
-            return {"sync_id": waiter.sync_id}
+            return {"sync_id": waiter.sync_id, "skips": self._skips}
         return {"joined": self.joined, "skips": self._skips}
 
     def _trigger(self, waiter: RunWaiter[Any], options: WaitOptions) -> WaitTrigger:
@@ -343,17 +350,17 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
         """Say which run it is, and wait for it if asked to."""
         self.joined = joined
         self._run = {"id": sync_run_id, "sync_id": sync_id}
-        url = browser_url(self.hook.settings.base_url, self._run)
-        xcom.push(context, RUN_ID_KEY, sync_run_id, self.log)
-        self._publish(context, url)
-        if not self.wait_for_completion:
-            reporting.log_start(self._run, url, joined, self.log)
-            return xcom.return_value(self, context, sync_run_id)
-        options = options or self._wait_options()
         waiter = self._run_waiter(sync_run_id)
-        if not joined:
-            self._cancellable = sync_run_id, context.get("ti")
+        if self.wait_for_completion:
+            self._own(context, sync_run_id, joined=joined)
         try:
+            url = browser_url(self.hook.settings.base_url, self._run)
+            xcom.push(context, RUN_ID_KEY, sync_run_id, self.log)
+            self._publish(context, url)
+            if not self.wait_for_completion:
+                reporting.log_start(self._run, url, joined, self.log)
+                return xcom.return_value(self, context, sync_run_id)
+            options = options or self._wait_options()
             name = self._name_of(self._run)
             reporting.log_start(self._run, url, joined, self.log, name, self._sync)
             if self._killed:  # while the run was being started or joined
@@ -365,19 +372,21 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
                 run = self._wait_or_defer(context, waiter, options)
             else:
                 run = self._wait_until_timeout(waiter, options)
-        except AirflowTaskTimeout:
+        except AirflowTaskTimeout as error:
+            if not self.wait_for_completion or hasattr(error, "__notes__"):  # ours, and the run has been left
+                raise
             raise self._timed_out(waiter, "execution_timeout") from None
-        finally:
-            self._cancellable = None
+        self._cancellable = None
         return self._complete(context, run, options)
 
     def _complete(self, context: Context, run: Run, options: WaitOptions) -> int | None:
         """Evaluate a finished run, unless Census skipped it for one that is to be waited for or joined."""
-        if self.if_running in {"wait", "join"} and outcome(run) == "skipped":
+        is_over = options.first_deadline is not None and options.first_deadline <= time.time()
+        if self._waits_for_others and outcome(run) == "skipped" and not is_over:
             from airflow_provider_census.api.endpoints import newest_sync_runs
             from airflow_provider_census.api.triggering import blocking_run
 
-            sync_id = self._find_sync_id()
+            sync_id = str(run.get("sync_id") or self._find_sync_id())
             blocking = blocking_run(run, self.hook.run(newest_sync_runs(sync_id)))
             if blocking is not None and (outcome(blocking) is None or self._skips < MAX_SKIPS):
                 by = wording.other_run(blocking, time.time())
@@ -385,7 +394,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
                 self.log.info("Open: %s", browser_url(self.hook.settings.base_url, blocking))
                 if outcome(blocking) is not None:  # it may have been cancelled and is not quite over
                     self._skips += 1
-                    self._sleep(options.interval(0.0, 1, random.Random()))
+                    self._sleep(WaitOptions().interval(0.0, 1, random.Random()))
                 return self._submit(context, sync_id, self._checkpoints(context, sync_id), options)
         try:
             self._finish(context, run)
@@ -395,6 +404,7 @@ class CensusTriggerSyncOperator(ResumableSyncRun, BaseOperator):
 
     def _abandon(self, waiter: RunWaiter[Any], kind: str) -> str:
         """Cancel a run that has no time left, if it is ours."""
+        self._cancellable = None
         sync_run_id = waiter.sync_run_id
         if sync_run_id is None or self.joined or (kind == "timeout" and not self.cancel_on_timeout):
             return super()._abandon(waiter, kind)

@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
 from airflow_provider_census.api.criteria import evaluate
 from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.api.sync_runs import outcome
@@ -146,6 +148,11 @@ class ResumableSyncRun(WaitsForSyncRun):
     wait_for_completion: bool
     durable: bool
     if_running: str
+    _cancellable: tuple[int, Any] | None = None
+
+    def _own(self, context: Context, sync_run_id: int, *, joined: bool) -> None:
+        """Have a run cancelled if a user kills the task from now on, unless somebody else started it."""
+        self._cancellable = None if joined else (sync_run_id, context.get("ti"))
 
     def _checkpoints(self, context: Context, sync_id: str) -> CheckpointStore:
         store: Any = context.get("task_state_store") if self.durable else None
@@ -187,7 +194,7 @@ class ResumableSyncRun(WaitsForSyncRun):
             found = self._find_active_run(context, checkpoints.checkpoint)
             return None if found is None else (found, False)
         earlier = checkpoints.load()
-        run = None if earlier is None else self._find_run(earlier)
+        run = None if earlier is None else self._find_run(context, earlier)
         if earlier is None or run is None:
             return None
         if not self._is_usable(run, earlier.joined, cleared=checkpoints.was_cleared(earlier)):
@@ -195,7 +202,7 @@ class ResumableSyncRun(WaitsForSyncRun):
         checkpoints.save_run(int(run["id"]), joined=earlier.joined)
         return int(run["id"]), earlier.joined
 
-    def _find_run(self, earlier: Checkpoint) -> Run | None:
+    def _find_run(self, context: Context, earlier: Checkpoint) -> Run | None:
         """Read the run of an earlier try, or search for what that try may have started."""
         from airflow_provider_census.api.triggering import RunMatcher, RunsSnapshot, find_started
 
@@ -211,11 +218,16 @@ class ResumableSyncRun(WaitsForSyncRun):
                 return dict(self.hook.get_sync_run(earlier.sync_run_id))
             # A task that waits for the end of its run also waits for Census to respond.
             self.joined = earlier.joined
+            self._own(context, earlier.sync_run_id, joined=earlier.joined)
             waiter = self._run_waiter(earlier.sync_run_id)
             return self._wait_until_timeout(waiter, self._wait_options(), first_success=True)
+        except AirflowTaskTimeout:
+            raise self._timed_out(waiter, "execution_timeout") from None
         except CensusNotFoundError:
             self.log.warning("Sync run %s of an earlier try is gone.", earlier.sync_run_id)
             return None
+        finally:
+            self._cancellable = None
 
     def _is_usable(self, run: Run, joined: bool, *, cleared: bool) -> bool:
         """Tell whether the run of an earlier try makes another one needless."""

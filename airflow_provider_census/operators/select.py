@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_census.api.cleaning import one_line
 from airflow_provider_census.api.hook_params import check_hook_params
 from airflow_provider_census.api.validation import (
     check_bool,
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_census.hooks.census import CensusHook
+
+MAX_SHOWN = 2000
+"""Characters that are logged of the labels."""
 
 FILTERS = ("source", "table", "model", "dataset", "destination", "sync_label", "paused")
 
@@ -49,6 +53,7 @@ class CensusSelectSyncsOperator(BaseOperator):
     :param dataset: name of the dataset that it reads, with wildcards (templated).
     :param destination: id, slug, name or label of the destination (templated).
     :param label: the sync's label, with wildcards (templated); as an attribute ``sync_label``.
+    :param sync_label: the same, for where Airflow names it as the attribute is.
     :param paused: whether the sync is paused; ``None`` for either (templated: ``true`` and ``false``).
     :param allow_empty: return an empty list if there is no such sync, so that what is mapped over it is
         skipped; otherwise that is an error.
@@ -70,6 +75,7 @@ class CensusSelectSyncsOperator(BaseOperator):
         dataset: str | None = None,
         destination: int | str | None = None,
         label: str | None = None,
+        sync_label: str | None = None,
         paused: bool | str | None = None,
         allow_empty: bool = False,
         census_conn_id: str = DEFAULT_CONN_ID,
@@ -82,7 +88,7 @@ class CensusSelectSyncsOperator(BaseOperator):
         self.model = model
         self.dataset = dataset
         self.destination = destination
-        self.sync_label = label  # Airflow has a label of its own for every task
+        self.sync_label = label if sync_label is None else sync_label
         self.paused = paused
         self.allow_empty = allow_empty
         self.census_conn_id = census_conn_id
@@ -109,6 +115,13 @@ class CensusSelectSyncsOperator(BaseOperator):
 
         return CensusHook(self.census_conn_id, **check_hook_params("hook_params", self.hook_params or {}))
 
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Map it; Airflow finds the tasks before it under the names of the templated attributes only."""
+        if "label" in kwargs:  # of which Airflow has its own for every task
+            kwargs["sync_label"] = kwargs.pop("label")
+        return super().partial(**kwargs)
+
     def execute(self, context: Context) -> list[int | str]:
         """Read the workspace's syncs, page by page, and give the ids of those that are selected."""
         from airflow_provider_census.api.selection import SyncFilter
@@ -118,6 +131,6 @@ class CensusSelectSyncsOperator(BaseOperator):
         if not labels and not self.allow_empty:
             raise CensusLookupError(f"No sync matches {wanted}. Set allow_empty=True if that is no error.")
         shown = ", ".join(f"{label or 'without a label'} (sync {key})" for key, label in labels.items())
-        self.log.info("%s syncs match %s: %s", len(labels), wanted, shown or "none")
+        self.log.info("%s syncs match %s: %s", len(labels), wanted, one_line(shown, MAX_SHOWN) or "none")
         xcom.push(context, LABELS_KEY, {str(key): label for key, label in labels.items()}, self.log)
         return list(labels)

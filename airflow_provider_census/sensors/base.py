@@ -22,6 +22,7 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
+from airflow_provider_census.api import wording
 from airflow_provider_census.api.criteria import CHECKS
 from airflow_provider_census.api.hook_params import check_hook_params
 from airflow_provider_census.api.polling import RESCHEDULE_INTERVAL, WaitOptions
@@ -37,6 +38,10 @@ from airflow_provider_census.api.validation import (
     to_seconds,
 )
 from airflow_provider_census.exceptions import (
+    CensusApiError,
+    CensusAuthError,
+    CensusConnectionError,
+    CensusNotFoundError,
     CensusSyncRunCanceled,
     CensusSyncRunError,
     CensusSyncRunFailed,
@@ -211,21 +216,31 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
                 return self._finish(context, self._wait_or_defer(context, self._begin(context), options))
 
     def _poke_until_it_has_ended(self, context: Context) -> Run | None:
-        waiter = self._begin_poking(context)
+        self._waiter = None
         # The plain method, for Airflow 2 takes a call of the decorated one for one from outside a task.
         loop = inspect.unwrap(BaseSensorOperator.execute)
         try:
             return cast("Run | None", loop(self, context))
         except AirflowSensorTimeout:  # which only says that it is one
-            raise self._timed_out(waiter, "timeout") from None
+            if self._waiter is None:
+                raise
+            raise self._timed_out(self._waiter, "timeout") from None
         except AirflowSkipException as skip:
-            if skip.__cause__ is None and self._run is None:  # because of soft_fail
-                skip.__cause__ = self._timed_out(waiter, "timeout")
+            if (
+                skip.__cause__ is None and self._run is None and self._waiter is not None
+            ):  # because of soft_fail
+                skip.__cause__ = self._timed_out(self._waiter, "timeout")
             raise
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once."""
-        waiter = self._waiter or self._begin_poking(context)
+        try:
+            waiter = self._waiter or self._begin_poking(context)
+        except (CensusConnectionError, CensusApiError) as error:
+            if isinstance(error, (CensusAuthError, CensusNotFoundError)) and not self.silent_fail:
+                raise
+            self.log.warning("%s. Still waiting for the sync.", wording.trouble(error))
+            return PokeReturnValue(False)
         run = self._poll_once(context, waiter, retry_auth=not self.reschedule)
         if run is None:
             return PokeReturnValue(False)

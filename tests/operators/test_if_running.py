@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 from task_helpers import Done, Log, Store, TaskInstance, context, polls, run_of, triggered
 
+from airflow_provider_census.api.polling import WaitOptions
 from airflow_provider_census.exceptions import (
     CensusApiError,
     CensusError,
@@ -30,6 +33,7 @@ from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators import census as operators
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 from airflow_provider_census.triggers.census import CensusSyncRunTrigger, CensusSyncTrigger
+from airflow_provider_census.utils import early_resume
 
 if TYPE_CHECKING:
     from airflow_provider_census.sandbox import Sandbox
@@ -643,3 +647,87 @@ def test_without_a_store_a_retry_that_waits_takes_nothing(
             attempt(None, 2, if_running=if_running, deferrable=True)
         assert isinstance(deferred.value.trigger, CensusSyncTrigger)
     assert triggered(census) == [57]
+
+
+def test_a_trigger_that_airflow_gave_up_while_another_run_was_waited_for_starts_nothing(
+    census: Sandbox,
+) -> None:
+    others = census.start_run(57)
+    skipped = CensusHook().trigger_sync(57)
+    ti = TaskInstance()
+    ti.xcoms["sync_run_id"] = skipped
+    task = operator(if_running="wait", wait_for_completion=True, deferrable=True, timeout=60)
+    with pytest.raises(CensusTimeoutError, match="no run was started"):
+        task.resume_execution("__fail__", {"error": "Trigger timeout"}, context(ti))
+    census.finish_run(others)
+    with pytest.raises(CensusTimeoutError):
+        task.resume_execution("__fail__", {"error": "Trigger timeout"}, context(ti))
+    assert triggered(census) == [57]
+
+
+def test_a_subclass_that_takes_the_event_alone_keeps_the_deadline(census: Sandbox) -> None:
+    class House(CensusTriggerSyncOperator):
+        def execute_when_idle(self, context: Any, event: Any = None) -> int | None:  # type: ignore[override]
+            return super().execute_when_idle(context, event)
+
+    def make() -> House:
+        return House(
+            task_id="task",
+            sync_id=57,
+            if_running="wait",
+            wait_for_completion=True,
+            deferrable=True,
+            timeout=3600,
+        )
+
+    others = census.start_run(57)
+    first = deferral(make(), context())
+    stored = {**(first.kwargs or {}), "deadline": first.kwargs["deadline"] - 1800, "skips": 2}  # type: ignore[index]
+    census.finish_run(others)
+    with pytest.raises(TaskDeferred) as second:
+        make().resume_execution("execute_when_idle", {**stored, "event": ENDED}, context())
+    assert second.value.kwargs["deadline"] == stored["deadline"]  # type: ignore[index]
+    assert second.value.kwargs["skips"] == 2  # type: ignore[index]
+
+
+ENDED = {"sync_run_id": None, "event": "ended"}
+
+
+def test_a_run_that_was_skipped_and_whose_time_is_over_is_not_started_again(census: Sandbox) -> None:
+    others = census.start_run(57)
+    skipped = CensusHook().trigger_sync(57)
+    census.finish_run(others)
+    task = operator(if_running="wait", wait_for_completion=True, deferrable=True)
+    with pytest.raises(CensusSyncRunSkipped):
+        task.execute_complete(context(), {"sync_run_id": skipped, "event": "ended"}, deadline=1.0)
+    assert triggered(census) == [57]
+
+
+def test_between_a_skip_and_the_next_start_no_poll_interval_passes(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = census.start_run(57)
+    skipped = CensusHook().trigger_sync(57)
+    census.finish_run(others)
+    slept: list[float] = []
+    monkeypatch.setattr(WaitOptions, "interval", lambda self, *_, **__: self.poll_interval or 4.0)
+    task = operator(if_running="wait", wait_for_completion=True, deferrable=True, poll_interval=1800)
+    monkeypatch.setattr(task, "_sleep", slept.append)
+    with pytest.raises(TaskDeferred):
+        task.execute_complete(context(), {"sync_run_id": skipped, "event": "ended"})
+    assert max(slept) == 4.0
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 keeps the execution_timeout itself")
+def test_a_task_that_resumes_shortly_before_its_execution_timeout_keeps_it(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(early_resume, "HAS_FAULT", True)
+    task = operator(
+        if_running="wait", wait_for_completion=True, deferrable=True, execution_timeout=timedelta(hours=1)
+    )
+    times = {"started": 0.0, "deadline": time.time() + 86400, "execution_deadline": time.time() + 0.01}
+    stored = {"sync_id": "57", "event": ENDED, **times}
+    with pytest.raises(AirflowTaskTimeout, match=r"within 1 h \(execution_timeout\)"):
+        task.resume_execution("execute_when_idle", stored, context())
+    assert census.cancels == [census.triggers[0].sync_run_id]

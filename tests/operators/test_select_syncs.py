@@ -7,12 +7,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from task_helpers import context, every_argument_of, triggered
+from airflow.providers.common.compat.sdk import DAG, BaseOperator
+from task_helpers import Log, context, every_argument_of, triggered
 
 from airflow_provider_census.exceptions import CensusLookupError
 from airflow_provider_census.hooks.census import CensusHook
 from airflow_provider_census.operators.census import CensusTriggerSyncOperator
 from airflow_provider_census.operators.select import CensusSelectSyncsOperator
+from airflow_provider_census.sandbox import completes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,3 +90,23 @@ def test_a_template_is_checked_when_it_is_rendered(census: Sandbox) -> None:
 def test_every_argument_is_an_attribute() -> None:
     arguments = every_argument_of(CensusSelectSyncsOperator) - {"label"} | {"sync_label"}
     assert {*vars(select())} >= arguments >= {*CensusSelectSyncsOperator.template_fields}
+
+
+def test_a_label_is_one_line_of_the_log(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    monkeypatch.setattr(CensusSelectSyncsOperator, "log", log)
+    census.add_sync(77, completes(), label="Nightly\n::group::evil")
+    select(label="Nightly*").execute(context())
+    (line,) = (line for _, line in log.lines if "syncs match" in line)
+    assert "Nightly" in line
+    assert "\n" not in line
+    assert "::group::" not in line
+
+
+def test_a_label_that_another_task_gives_makes_that_one_come_first() -> None:
+    with DAG("selects", schedule=None):
+        before = BaseOperator(task_id="before")
+        mapped = CensusSelectSyncsOperator.partial(task_id="select", label=before.output).expand(
+            source=["a", "b"]
+        )
+    assert mapped.upstream_task_ids == {"before"}

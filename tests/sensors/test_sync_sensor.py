@@ -452,3 +452,20 @@ def test_it_logs_which_run_it_took(census: Sandbox, monkeypatch: pytest.MonkeyPa
     CensusSyncSensor(task_id="task", sync_id=58, since=AWARE).execute(context())
     words = f"The newest run of sync 58 that has ended is sync run {sync_run_id}, created at {created}."
     assert log.count(words) == 1
+
+
+def test_an_outage_before_the_first_poll_is_waited_out(census: Sandbox) -> None:
+    census.start_run(57)
+    census.fail_next(1, status=500, path="/api/v1/syncs")
+    sensor = CensusSyncSensor(
+        task_id="task", sync_label="Runs long", since="2020-01-01T00:00:00Z", hook_params={"attempts": 1}
+    )
+    assert not sensor.poke(context()).is_done
+    assert sensor.execute(context())
+
+
+def test_never_fail_skips_what_cannot_begin(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_CENSUS_DEFAULT")
+    sensor = CensusSyncSensor(task_id="task", sync_id=57, since="2020-01-01T00:00:00Z", never_fail=True)
+    with pytest.raises(AirflowSkipException):
+        sensor.execute(context())

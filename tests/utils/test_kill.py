@@ -12,9 +12,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, TaskDeferred
 from airflow.utils.state import TaskInstanceState
-from task_helpers import AtFirstSleep, StateIs, context, triggered
+from task_helpers import AtFirstSleep, StateIs, Store, TaskInstance, context, triggered
 
 from airflow_provider_census.exceptions import CensusTaskKilled
 from airflow_provider_census.hooks.census import CensusHook
@@ -247,3 +247,42 @@ def test_the_state_is_the_one_in_airflows_database(run_task: Callable[..., Done]
     run_task(Asks)
     assert states.pop("mine") != "deleted"
     assert states == dict.fromkeys(("dag_id", "run_id", "task_id", "map_index"), "deleted")
+
+
+def test_the_execution_timeout_while_the_run_is_noted_cancels_it(census: Sandbox) -> None:
+    class SlowBackend(TaskInstance):
+        def xcom_push(self, key: str, value: Any, **_: Any) -> None:
+            if key == "sync_run_id":
+                raise AirflowTaskTimeout("Timeout, PID: 1")
+
+    task = CensusTriggerSyncOperator(task_id="task", sync_id=57, wait_for_completion=True)
+    with pytest.raises(AirflowTaskTimeout, match="The run was cancelled"):
+        task.execute(context(SlowBackend()))
+    assert census.cancels == [census.triggers[0].sync_run_id]
+
+
+def test_a_users_kill_cancels_the_run_of_an_earlier_try_that_is_out_of_reach(
+    census: Sandbox, at_first_sleep: AtFirstSleep, state_is: StateIs
+) -> None:
+    state_is("failed")
+    store = Store()
+    first = CensusTriggerSyncOperator(task_id="task", sync_id=57, wait_for_completion=True, deferrable=True)
+    with pytest.raises(TaskDeferred):
+        first.execute(context(task_state_store=store))
+    again = CensusTriggerSyncOperator(task_id="task", sync_id=57, wait_for_completion=True)
+    census.fail_next(3, status=500, method="GET")
+    at_first_sleep(again.on_kill)
+    with pytest.raises(CensusTaskKilled):
+        again.execute(context(TaskInstance(try_number=2), task_state_store=store))
+    assert census.cancels == [census.triggers[0].sync_run_id]
+
+
+def test_a_users_kill_before_airflow_knows_of_the_deferral_cancels(
+    census: Sandbox, state_is: StateIs
+) -> None:
+    state_is("failed")
+    task = CensusTriggerSyncOperator(task_id="task", sync_id=57, wait_for_completion=True, deferrable=True)
+    with pytest.raises(TaskDeferred):
+        task.execute(context())
+    task.on_kill()
+    assert census.cancels == [census.triggers[0].sync_run_id]
