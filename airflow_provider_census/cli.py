@@ -117,6 +117,8 @@ def _command(find: Callable[[CensusHook, Namespace], list[Row] | Row]) -> Callab
             found = find(CensusHook(args.conn_id), args)
         except (CensusError, AirflowException, ValueError) as error:
             raise SystemExit(visible(writable(" ".join(str(error).split())))) from None
+        except (AttributeError, LookupError, TypeError) as error:
+            raise SystemExit(f"Census responded with what this release cannot show: {error!r}") from None
         except KeyboardInterrupt:
             raise SystemExit(130) from None  # as shells tell of Ctrl-C
         outcome = found.get("outcome") if isinstance(found, dict) else None  # of a run that was waited for

@@ -98,5 +98,6 @@ def wait_for_run(hook: CensusHook, started: Run, url: str) -> dict[str, Any]:
         raise
     except CensusError as error:
         raise CensusError(f"{error} {waiter.abandoned} {url}") from error
+    run = run if run.get("sync_id") is not None else {**run, "sync_id": started["sync_id"]}
     message = evaluate(run, SuccessCriteria(), url, name).message
     return sync_runs.summary(run, url, name, message)

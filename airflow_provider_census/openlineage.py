@@ -166,7 +166,7 @@ def _warehouse(source: JsonObject) -> tuple[str, Any] | None:
 
     :returns: ``None`` if its kind is not known, or its credentials do not say where it is.
     """
-    known = source.get("credentials") or {}
+    known = source.get("connection_details") or source.get("credentials") or {}  # as newer and older ones say
     if known.get("project_id"):
         return "bigquery", known["project_id"]
     if known.get("account") and "warehouse" in known:

@@ -366,3 +366,13 @@ for each in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(each.name)
 """
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_newer_sources_say_in_details_where_they_are() -> None:
+    sync = {"source_attributes": {"connection_id": 4, "object": {"type": "model", "id": 15, "name": "users"}}}
+    source = {
+        "id": 4,
+        "type": "snowflake",
+        "connection_details": {"account": "xy12345.us-east-1", "warehouse": "W"},
+    }
+    assert openlineage.source_name(sync, source) == ("snowflake://xy12345.us-east-1.aws", "model/4/users")

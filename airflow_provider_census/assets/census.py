@@ -92,7 +92,7 @@ def sync_run_of(event: Any) -> dict[str, Any]:
     :raises ValueError: if the event is not about a sync run, such as one that somebody made in the UI.
     """
     extra = event.extra or {}
-    run = extra.get("payload", extra)  # Airflow puts what a trigger says below this key
+    run = extra if "sync_run_id" in extra else extra.get("payload")  # where Airflow puts what a trigger says
     if not isinstance(run, dict) or "sync_run_id" not in run:
         raise ValueError(f"no Census sync run stands in the extra of this asset event: {sorted(extra)}")
     return run

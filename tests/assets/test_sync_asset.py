@@ -247,3 +247,8 @@ def test_the_trigger_stays_while_two_files_are_parsed(airflow_db: str, tmp_path:
     copy.close()
     assert len(ids[0]) == 1
     assert ids[0] == ids[1]
+
+
+def test_what_a_user_calls_payload_hides_no_run() -> None:
+    event = SimpleNamespace(extra={**RUN, "payload": "mine"})
+    assert sync_run_of(event)["sync_run_id"] == 94
