@@ -115,10 +115,19 @@ def _connection(kind: type[HTTPConnection], **options: Any) -> HTTPConnection:
 
 
 class Session(requests.Session):
-    """Follows no redirect, and keeps no cookie."""
+    """
+    Follows no redirect, and keeps no cookie.
 
-    def __init__(self) -> None:
+    :ivar settings: where Census is: in here, so that no thread sends the token of one host to another.
+    """
+
+    def __init__(self, settings: Settings) -> None:
         super().__init__()
+        self.settings = settings
+        self.headers["Authorization"] = f"Bearer {settings.token}"
+        self.verify = base.ca_bundle()
+        proxy = base.proxy(settings.base_url)
+        self.proxies = {"http": proxy, "https": proxy} if proxy else {}
         self.trust_env = False  # what the environment says is found alike for both transports
         self.headers["User-Agent"] = base.user_agent()
         self.headers["Accept-Encoding"] = encodings.ACCEPTED
@@ -147,14 +156,9 @@ class RequestsTransport:
         self._open(settings)
 
     def _open(self, settings: Settings) -> None:
-        self.settings = settings
         self._process = os.getpid()
-        self._session = Session()
-        self._session.headers["Authorization"] = f"Bearer {settings.token}"
-        self._session.verify = base.ca_bundle()
-        proxy = base.proxy(settings.base_url)
-        self._session.proxies = {"http": proxy, "https": proxy} if proxy else {}
         self._retrying = Retrying(**base.retry_policy(settings, self._log))
+        self._session = Session(settings)
 
     def send(self, request: Request[T]) -> Response[T]:
         """
@@ -163,7 +167,7 @@ class RequestsTransport:
         :raises CensusApiError: if Census responds with an error, or with what is no response to the request.
         :raises CensusConnectionError: if no complete response arrives.
         """
-        used = self.settings
+        used = self._session.settings
         try:
             return self._retrying(self._send_once, request)
         except CensusApiError as error:
@@ -173,43 +177,46 @@ class RequestsTransport:
 
     def _renew(self, rejected: Settings) -> bool:
         """Read the connection again, for its token may be a new one; tell whether it is."""
-        if self.settings is not rejected:  # another thread has read it meanwhile
+        if self._session.settings is not rejected:  # another thread has read it meanwhile
             return True
         if self._read_connection is None:
             return False
         try:
             settings = self._read_connection()
         except Exception as error:  # noqa: BLE001 - whatever a secrets backend fails with
-            self._log.warning(base.KEEPING_SETTINGS, self.settings.connection_id, error)
+            self._log.warning(base.KEEPING_SETTINGS, rejected.connection_id, error)
             return False
-        if settings == self.settings:
+        if settings == rejected:
             return False
         self._open(settings)
         return True
 
     def _send_once(self, request: Request[T]) -> Response[T]:
-        request = adapt(request, self.settings.api_version, self.settings.group_id)
+        if self._process != os.getpid():  # on the sockets from before a fork each would get others' responses
+            self._open(self._session.settings)
+        session = self._session
+        settings = session.settings
+        request = adapt(request, settings.api_version, settings.group_id)
         try:
-            response = self._exchange(request)
+            response = self._exchange(request, session)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            lost = base.lost_response(request, self.settings, error, sent=_was_sent(error))
+            lost = base.lost_response(request, settings, error, sent=_was_sent(error))
         except BaseException as error:  # noqa: BLE001 - a timeout of the task, a kill: it is raised as it is
             raise base.strip_traceback(error) from None
         else:
-            return responses.parse(request, response, self.settings)
+            return responses.parse(request, response, settings)
         raise lost  # out here, for the library's error holds the request, and that the token
 
-    def _exchange(self, request: Request[Any]) -> HTTPResponse:
-        if self._process != os.getpid():  # on the sockets from before a fork each would get others' responses
-            self._open(self.settings)
-        timeout = self.settings.timeout
-        with self._session.request(
+    @staticmethod
+    def _exchange(request: Request[Any], session: Session) -> HTTPResponse:
+        settings = session.settings
+        with session.request(
             request.method,
-            self.settings.api_url + request.path,
+            settings.api_url + request.path,
             params=dict(request.params),
             json=request.json,
             # Of a host with two addresses the first may be dead.
-            timeout=Timeout(connect=timeout * base.CONNECT_SHARE, total=timeout),  # type: ignore[arg-type] # which requests takes
+            timeout=Timeout(connect=settings.timeout * base.CONNECT_SHARE, total=settings.timeout),  # type: ignore[arg-type] # which requests takes
             allow_redirects=False,
             stream=True,
         ) as response:
@@ -217,9 +224,7 @@ class RequestsTransport:
             body = bytearray()
             while len(body) < limit and (chunk := response.raw.read(limit - len(body), decode_content=False)):
                 body += chunk
-            return HTTPResponse.received(
-                response.status_code, response.headers, bytes(body), self.settings.token
-            )
+            return HTTPResponse.received(response.status_code, response.headers, bytes(body), settings.token)
 
 
 def _was_sent(error: Exception) -> bool:

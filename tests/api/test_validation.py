@@ -325,6 +325,9 @@ def test_a_template_is_not_checked_before_it_is_rendered() -> None:
         setattr(task, argument, rendered)
     validation.take_arguments(task, ARGUMENTS, {})
     assert vars(task) == {"timeout": 2.5, "count": 3, "flag": False}
+    task.timeout = "5e-05"  # as Python writes 0.00005
+    validation.take_arguments(task, ARGUMENTS, {})
+    assert task.timeout == 0.00005
 
 
 @pytest.mark.parametrize(
