@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
 from airflow_provider_census.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 
 
@@ -23,11 +25,13 @@ def widgets() -> dict[str, Any]:
     kinds = {"integer": IntegerField, "string": StringField}
 
     def field(label: str, description: str, schema: dict[str, Any]) -> Any:
+        default = schema["default"]
         return kinds[schema["type"][0]](
             label,
             widget=BS3TextFieldWidget(),
             description=description,
-            default=lambda: None if _is_edited() else schema["default"],
+            # Airflow 3 makes the form of what is JSON alone.
+            default=default if AIRFLOW_V_3_0_PLUS else lambda: None if _is_edited() else default,
             # Without the first of them, an emptied number could not be saved.
             validators=[Optional(), *([any_of(schema["enum"])] if "enum" in schema else [])],
         )
