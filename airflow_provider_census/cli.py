@@ -118,7 +118,10 @@ def _command(find: Callable[[CensusHook, Namespace], list[Row] | Row]) -> Callab
         except (CensusError, AirflowException, ValueError) as error:
             raise SystemExit(visible(writable(" ".join(str(error).split())))) from None
         except (AttributeError, LookupError, TypeError) as error:
-            raise SystemExit(f"Census responded with what this release cannot show: {error!r}") from None
+            raise SystemExit(
+                f"Census responded with what this command cannot show: {error!r}. In Python, the methods of "
+                "CensusHook give the response as it came."
+            ) from None
         except KeyboardInterrupt:
             raise SystemExit(130) from None  # as shells tell of Ctrl-C
         outcome = found.get("outcome") if isinstance(found, dict) else None  # of a run that was waited for

@@ -350,7 +350,7 @@ class WaitsForSyncRun(_Task):
 
     @property
     def _keeps_execution_timeout(self) -> bool:
-        """Whether Airflow does not: from Airflow 3 on, that time begins anew when a task resumes."""
+        """Whether a wait here ends then by itself: Airflow 3 begins that time anew when a task resumes."""
         return AIRFLOW_V_3_0_PLUS and self._is_resumed
 
     def _sleep(self, seconds: float) -> None:

@@ -348,13 +348,21 @@ def test_a_run_that_does_not_say_its_sync_is_shown(census: Sandbox, census_comma
     assert (shown.code, shown.found[0]["status"]) == (0, "completed")
 
 
+def test_a_run_that_was_waited_for_keeps_its_sync(census: Sandbox, census_commands: Run) -> None:
+    body = {"status": "success", "data": {"status": "completed"}}
+    census.fail_next(9, status=200, body=body, method="GET", path="/api/v1/sync_runs/")
+    (waited,) = census_commands("trigger 52 --wait -o json")
+    (row,) = json.loads(waited.out)
+    assert (waited.code, str(row["sync_id"])) == (0, "52")
+
+
 def test_what_is_no_list_of_runs_is_one_sentence(census: Sandbox, census_commands: Run) -> None:
     census.fail_next(
         1, status=200, body={"status": "success", "data": ["x"]}, path="/api/v1/syncs/52/sync_runs"
     )
     (failed,) = census_commands("runs 52")
     assert (failed.code, failed.out) == (1, "")
-    assert failed.err.startswith("Census responded with what this release cannot show")
+    assert failed.err.startswith("Census responded with what this command cannot show")
 
 
 def test_what_a_terminal_would_obey_is_printed_escaped(census: Sandbox, census_commands: Run) -> None:

@@ -53,7 +53,7 @@ class CensusSelectSyncsOperator(BaseOperator):
     :param dataset: name of the dataset that it reads, with wildcards (templated).
     :param destination: id, slug, name or label of the destination (templated).
     :param label: the sync's label, with wildcards (templated); as an attribute ``sync_label``.
-    :param sync_label: the same, for where Airflow names it as the attribute is.
+    :param sync_label: the same by the name of the attribute, which is what ``partial`` makes of ``label``.
     :param paused: whether the sync is paused; ``None`` for either (templated: ``true`` and ``false``).
     :param allow_empty: return an empty list if there is no such sync, so that what is mapped over it is
         skipped; otherwise that is an error.

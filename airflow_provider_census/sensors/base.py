@@ -10,7 +10,7 @@ import time
 from abc import abstractmethod
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.providers.common.compat.sdk import (
@@ -22,7 +22,6 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_provider_census.api import wording
 from airflow_provider_census.api.criteria import CHECKS
 from airflow_provider_census.api.hook_params import check_hook_params
 from airflow_provider_census.api.polling import RESCHEDULE_INTERVAL, WaitOptions
@@ -61,7 +60,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_census.api.sync_runs import Run
     from airflow_provider_census.api.validation import Check
-    from airflow_provider_census.api.waiters import RunWaiter
+    from airflow_provider_census.api.waiters import OutageLog, RunWaiter
 
 NO_RETRY = "A retry cannot help, and Airflow makes none: this run stays as it ended."
 
@@ -232,6 +231,13 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
                 skip.__cause__ = self._timed_out(self._waiter, "timeout")
             raise
 
+    @cached_property
+    def _outage(self) -> OutageLog:
+        """Reports an outage before the first poll, which is not yet the waiter's."""
+        from airflow_provider_census.api.waiters import OutageLog
+
+        return OutageLog(self.log, time.time)
+
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once."""
         try:
@@ -239,8 +245,9 @@ class WaitSensor(WaitsForSyncRun, BaseSensorOperator):
         except (CensusConnectionError, CensusApiError) as error:
             if isinstance(error, (CensusAuthError, CensusNotFoundError)) and not self.silent_fail:
                 raise
-            self.log.warning("%s. Still waiting for the sync.", wording.trouble(error))
+            self._outage.failed(f"sync {self.sync_label or self.sync_id}", error)
             return PokeReturnValue(False)
+        self._outage.succeeded()
         run = self._poll_once(context, waiter, retry_auth=not self.reschedule)
         if run is None:
             return PokeReturnValue(False)

@@ -130,7 +130,9 @@ class AiohttpTransport:
         known, proxy = self._credentials, base.proxy(settings.base_url)
         if proxy is not None and not proxy.startswith(("http://", "https://")):
             raise CensusConfigError(
-                f"the triggerer takes no {proxy.partition(':')[0]} proxy, only http and https"
+                f"the proxy that the environment names for {settings.base_url} is a "
+                f"{proxy.partition(':')[0]} one, which the triggerer cannot use: name an http one, or set "
+                "deferrable=False"
             )
         if known is not None and (known.settings.base_url, known.proxy) == (settings.base_url, proxy):
             client = known.client

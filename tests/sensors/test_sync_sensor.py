@@ -454,14 +454,21 @@ def test_it_logs_which_run_it_took(census: Sandbox, monkeypatch: pytest.MonkeyPa
     assert log.count(words) == 1
 
 
-def test_an_outage_before_the_first_poll_is_waited_out(census: Sandbox) -> None:
+def test_an_outage_before_the_first_poll_is_waited_out(
+    census: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log()
+    monkeypatch.setattr(CensusSyncSensor, "log", log)
     census.start_run(57)
-    census.fail_next(1, status=500, path="/api/v1/syncs")
+    census.fail_next(3, status=500, path="/api/v1/syncs")
     sensor = CensusSyncSensor(
         task_id="task", sync_label="Runs long", since="2020-01-01T00:00:00Z", hook_params={"attempts": 1}
     )
-    assert not sensor.poke(context()).is_done
+    for _ in range(3):
+        assert not sensor.poke(context()).is_done
+    assert log.count("Still waiting for sync Runs long.") == 1, "not at every poll"
     assert sensor.execute(context())
+    assert log.count("Census responds again") == 1
 
 
 def test_never_fail_skips_what_cannot_begin(census: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
